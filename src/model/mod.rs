@@ -1,0 +1,20 @@
+//! The words of the trade as plain types: ids, messages, verdicts, jobs, time.
+//!
+//! Nothing here does I/O, reads a clock or knows how a thing is stored, sent or shown.
+//! Every other module may import from here; this one imports from nowhere.
+
+mod clock;
+mod ids;
+mod job;
+mod message;
+mod signals;
+mod text;
+mod verdict;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use ids::{AppId, GroupId, JobId, MessageKey, MsgSeq, RuleId, RulesVersion, TopicId, UserId};
+pub use job::{JobState, RequestedBy};
+pub use message::{Element, GroupType, Mentions, Message, Source};
+pub use signals::Signals;
+pub use text::{Origin, Piece, Text};
+pub use verdict::{Action, Hit, Judgement, Mode, Severity, Verdict};
