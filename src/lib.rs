@@ -18,4 +18,5 @@
 //! then is the callback answered. A job's way: claimed from the store, batched with others of its
 //! group and topic, paced, called, and finished with what Chat answered for each message.
 
+pub mod cli;
 pub mod model;

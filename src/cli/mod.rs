@@ -1,0 +1,38 @@
+//! The command line: one file a subcommand. Data goes to stdout, logs to stderr.
+//!
+//! Exit codes: 0 fine, 1 findings (a failed check, a bad input line, a lost message), 2 usage,
+//! 78 bad configuration or rules file.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod output;
+
+/// Something was found that the caller should act on.
+pub const FINDINGS: u8 = 1;
+/// `EX_CONFIG` of sysexits.h: the configuration or the rules file is bad.
+pub const BAD_CONFIG: u8 = 78;
+
+/// Keeps group chat on Tencent Cloud Chat clean: records every group message, judges it by your
+/// rules, recalls what they match, and answers for it afterwards.
+#[derive(Debug, Parser)]
+#[command(name = "quell", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Reads the arguments of the process, does what they say, and answers with the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done: anyhow::Result<ExitCode> = match cli.command {};
+    match done {
+        Ok(code) => code,
+        Err(error) => output::failed(&error),
+    }
+}
