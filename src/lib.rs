@@ -20,3 +20,5 @@
 
 pub mod cli;
 pub mod model;
+pub mod rules;
+pub mod text;
