@@ -19,4 +19,5 @@
 //! group and topic, paced, called, and finished with what Chat answered for each message.
 
 pub mod cli;
+pub mod config;
 pub mod model;
