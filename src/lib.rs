@@ -19,6 +19,7 @@
 //! group and topic, paced, called, and finished with what Chat answered for each message.
 
 pub mod cli;
+pub mod config;
 pub mod model;
 pub mod rules;
 pub mod text;

@@ -68,7 +68,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn conditions(&mut self, parts: &[When], at: Place) -> Vec<Condition> {
-        if parts.is_empty() {
+        if parts.is_empty() && self.notes.mistakes.is_empty() {
             self.notes.mistake(at, "nothing stands below `any` or `all`");
         }
         parts.iter().map(|part| self.condition(part, at)).collect()
@@ -154,7 +154,11 @@ pub(crate) struct Compiled {
 }
 
 /// Compiles all rules; mistakes are in `notes`.
-pub(crate) fn compile(file: &RulesFile, lists: &BTreeMap<String, List>, notes: &mut Notes) -> Compiled {
+pub(crate) fn compile(
+    file: &RulesFile,
+    lists: &BTreeMap<String, List>,
+    notes: &mut Notes,
+) -> Compiled {
     let mut c = Compiler {
         notes,
         keywords: keyword::Builder::default(),
@@ -168,7 +172,8 @@ pub(crate) fn compile(file: &RulesFile, lists: &BTreeMap<String, List>, notes: &
     let mut rules = Vec::new();
     for rule in &file.rules {
         if let Some(line) = seen.insert(&rule.id.value, rule.id.at.line) {
-            let message = format!("the rule `{}` is defined twice, first in line {line}", rule.id.value);
+            let message =
+                format!("the rule `{}` is defined twice, first in line {line}", rule.id.value);
             c.notes.mistake(rule.id.at, message);
         }
         rules.push(rule_of(rule, &mut c));
@@ -196,7 +201,11 @@ fn rule_of(rule: &Rule, c: &mut Compiler<'_>) -> CompiledRule {
         None => vec![Action::Recall],
         Some(written) => {
             if written.value.is_empty() {
-                c.notes.mistake_with(written.at, "a rule without an action does nothing", "to watch it without effect, write `mode: shadow`");
+                c.notes.mistake_with(
+                    written.at,
+                    "a rule without an action does nothing",
+                    "to watch it without effect, write `mode: shadow`",
+                );
             }
             written.value.iter().map(|WrittenAction(action)| *action).collect()
         }

@@ -79,7 +79,8 @@ impl<T: FromNode> FromNode for Option<T> {
             notes.expected("a value", node);
             return None;
         }
-        T::from_node(node, notes).map(Some)
+        // A mistake below is noted; going on without the field finds the mistakes behind it, too.
+        Some(T::from_node(node, notes))
     }
     fn absent() -> Option<Self> {
         Some(None)
@@ -144,8 +145,8 @@ impl<T: FromNode> FromNode for Vec<T> {
             notes.expected("a list", node);
             return None;
         };
-        let read: Vec<_> = items.iter().map(|item| T::from_node(item, notes)).collect();
-        read.into_iter().collect()
+        // What is wrong is noted and left out, so that the mistakes of the others come to light.
+        Some(items.iter().filter_map(|item| T::from_node(item, notes)).collect())
     }
 }
 
@@ -158,9 +159,11 @@ impl<T: FromNode> FromNode for Box<T> {
 impl<T: FromNode> FromNode for BTreeMap<String, T> {
     fn from_node(node: &Node, notes: &mut Notes) -> Option<Self> {
         let fields = map_of("a mapping", node, notes)?;
-        let read: Vec<_> =
-            fields.iter().map(|(key, node)| Some((key.name.clone(), T::from_node(node, notes)?))).collect();
-        read.into_iter().collect()
+        let read = fields.iter();
+        Some(
+            read.filter_map(|(key, node)| Some((key.name.clone(), T::from_node(node, notes)?)))
+                .collect(),
+        )
     }
 }
 
@@ -384,7 +387,7 @@ mod tests {
     fn all_mistakes_of_a_list_are_noted() {
         let mut notes = Notes::default();
         let node = parse("[1, x, 2, y]").unwrap();
-        assert!(Vec::<u64>::from_node(&node, &mut notes).is_none());
+        assert_eq!(Vec::<u64>::from_node(&node, &mut notes), Some(vec![1, 2]));
         assert_eq!(notes.mistakes.len(), 2);
     }
 }

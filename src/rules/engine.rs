@@ -137,7 +137,8 @@ impl Findings {
 fn places(condition: &Condition, findings: &Findings, spared: &[Span]) -> Option<Vec<Span>> {
     match condition {
         Condition::Text(leaf) => {
-            let covered = |span: &Span| spared.iter().any(|s| s.start <= span.start && span.end <= s.end);
+            let covered =
+                |span: &Span| spared.iter().any(|s| s.start <= span.start && span.end <= s.end);
             let found: Vec<_> = findings.of(*leaf).filter(|span| !covered(span)).collect();
             (!found.is_empty()).then_some(found)
         }

@@ -173,11 +173,10 @@ pub(crate) struct FormatVersion;
 
 impl FromNode for FormatVersion {
     fn from_node(node: &Node, notes: &mut Notes) -> Option<Self> {
-        if matches!(node.value, Value::Int(1)) {
-            return Some(Self);
+        if !matches!(node.value, Value::Int(1)) {
+            notes.mistake_with(node.at, "this version of the format is not known", "version: 1");
         }
-        notes.mistake_with(node.at, "this version of the format is not known", "version: 1");
-        None
+        Some(Self)
     }
 }
 

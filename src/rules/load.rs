@@ -111,9 +111,7 @@ fn read_lists(
     for (name, source) in file.lists.iter().flatten() {
         let list = match &source.value {
             ListSource::Inline(items) => inline(items, notes),
-            ListSource::File(written) => {
-                from_file(written, base_dir, digest, notes, elsewhere)
-            }
+            ListSource::File(written) => from_file(written, base_dir, digest, notes, elsewhere),
         };
         lists.insert(name.clone(), list);
     }

@@ -145,9 +145,10 @@ impl<'a> Reader<'a> {
                 (self.map(depth)?, anchor)
             }
             Event::Alias(id) => {
-                let (node, size) = self.anchors.get(&id).cloned().ok_or_else(|| {
-                    broken(span, "an alias to a value that is not complete here")
-                })?;
+                let (node, size) =
+                    self.anchors.get(&id).cloned().ok_or_else(|| {
+                        broken(span, "an alias to a value that is not complete here")
+                    })?;
                 self.count(size, span)?;
                 return Ok((Node { at: Place::of(span), ..node }, size));
             }

@@ -334,14 +334,18 @@ mod tests {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let elements = [
             Element { msg_type: "TIMCustomElem".into(), content: json!({"Data": deep}) },
-            Element { msg_type: "TIMTextElem".into(), content: json!({"Text": "字".repeat(40_000)}) },
+            Element {
+                msg_type: "TIMTextElem".into(),
+                content: json!({"Text": "字".repeat(40_000)}),
+            },
         ];
         assert!(extract(&elements, "x").as_str().len() <= MAX_TEXT_BYTES);
         let mut relay = json!({"MsgType": "TIMTextElem", "MsgContent": {"Text": "x"}});
         for _ in 0..200 {
             relay = json!({"MsgType": "TIMRelayElem", "MsgContent": {"MsgList": [{"MsgBody": [relay]}]}});
         }
-        let element = Element { msg_type: "TIMRelayElem".into(), content: relay["MsgContent"].clone() };
+        let element =
+            Element { msg_type: "TIMRelayElem".into(), content: relay["MsgContent"].clone() };
         assert!(extract(&[element], "").is_empty());
     }
 }

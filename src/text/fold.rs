@@ -40,7 +40,8 @@ impl Folded {
 
     fn push(&mut self, c: char, start: usize, end: usize) {
         self.text.push(c);
-        let place = (u32::try_from(start).unwrap_or(u32::MAX), u32::try_from(end).unwrap_or(u32::MAX));
+        let place =
+            (u32::try_from(start).unwrap_or(u32::MAX), u32::try_from(end).unwrap_or(u32::MAX));
         self.origin.resize(self.text.len(), place);
     }
 

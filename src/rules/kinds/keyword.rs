@@ -82,7 +82,7 @@ impl Written {
         let leaf = c.new_leaf();
         let fold = c.fold;
         let phrases = self.phrases(c);
-        if phrases.is_empty() {
+        if phrases.is_empty() && c.notes.mistakes.is_empty() {
             c.notes.mistake_with(at, "no phrases to seek", "give `words` or the name of a `list`");
         }
         for phrase in phrases {
@@ -175,7 +175,12 @@ pub(crate) struct Index {
 
 impl Index {
     /// Reports every phrase found and where.
-    pub(crate) fn find(&self, none: &Folded, standard: &Folded, mut found: impl FnMut(LeafId, Span)) {
+    pub(crate) fn find(
+        &self,
+        none: &Folded,
+        standard: &Folded,
+        mut found: impl FnMut(LeafId, Span),
+    ) {
         for (as_written, automaton, entries) in &self.sets {
             let folded = if *as_written { none } else { standard };
             let text = folded.as_str();
@@ -202,5 +207,6 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
 
 /// A letter or digit of a script that writes words apart.
 fn is_word(c: char) -> bool {
-    c.is_alphanumeric() && !matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+    c.is_alphanumeric()
+        && !matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
