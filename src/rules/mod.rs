@@ -13,6 +13,7 @@ mod explain;
 mod file;
 mod kinds;
 mod load;
+mod phrase;
 mod schema;
 mod yaml;
 

@@ -4,8 +4,13 @@
 //! Nothing here fails on any message, reads a clock or does I/O. Folding never changes what is
 //! stored or shown; it makes a second reading of the text that rules are matched against.
 
+mod chars;
 mod extract;
 mod fold;
+mod lookalike;
+mod symbols;
 
+pub(crate) use chars::{CharFold, Kind, fold};
 pub use extract::{MAX_TEXT_BYTES, extract};
 pub use fold::Folded;
+pub(crate) use symbols::{Run, Squeezed, Symbol, Symbols};

@@ -13,14 +13,15 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, BuildError};
 use schemars::JsonSchema;
 
 use crate::rules::compile::{Compiler, LeafId, Span};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::{Fold, Wholeness};
+use crate::rules::phrase::Phrase;
 use crate::rules::yaml::{Node, Value};
-use crate::text::Folded;
+use crate::text::{Kind, Squeezed, Symbols, fold};
 
 /// What is written below `keyword`.
 #[derive(Clone, Debug, JsonSchema)]
@@ -70,8 +71,8 @@ impl FromNode for Written {
     }
 }
 
-/// A phrase to seek and where it was written.
-struct Phrase {
+/// A phrase to seek.
+struct Sought {
     text: String,
     whole: bool,
 }
@@ -91,7 +92,7 @@ impl Written {
         leaf
     }
 
-    fn phrases(&self, c: &mut Compiler<'_>) -> Vec<Phrase> {
+    fn phrases(&self, c: &mut Compiler<'_>) -> Vec<Sought> {
         let (words, lists, how): (&[At<String>], &[At<String>], _) = match self {
             Self::One(one) => (std::slice::from_ref(one), &[], None),
             Self::Many(many) => (many, &[], None),
@@ -111,12 +112,12 @@ impl Written {
                 continue;
             }
             let whole = how != Some(Wholeness::Part);
-            phrases.push(Phrase { text: word.value.clone(), whole });
+            phrases.push(Sought { text: word.value.clone(), whole });
         }
         for name in lists {
             if let Some(list) = c.list(name) {
                 let whole = how.or(list.wholeness) != Some(Wholeness::Part);
-                phrases.extend(list.items.iter().map(|text| Phrase { text: text.clone(), whole }));
+                phrases.extend(list.items.iter().map(|text| Sought { text: text.clone(), whole }));
             }
         }
         phrases
@@ -126,87 +127,159 @@ impl Written {
 /// Collects phrases while rules are compiled.
 #[derive(Default)]
 pub(crate) struct Builder {
-    sets: HashMap<u8, Set>,
-}
-
-#[derive(Default)]
-struct Set {
-    ids: HashMap<(String, bool), usize>,
-    phrases: Vec<Entry>,
-}
-
-struct Entry {
-    text: String,
-    whole: bool,
-    leaves: Vec<LeafId>,
+    ids: HashMap<(String, bool, Fold), usize>,
+    phrases: Vec<(String, bool, Fold, Vec<LeafId>)>,
 }
 
 impl Builder {
     fn add(&mut self, phrase: &str, whole: bool, fold: Fold, leaf: LeafId) {
-        let text = match fold {
-            Fold::None => phrase.trim().to_owned(),
-            _ => Folded::standard(phrase.trim()).as_str().to_owned(),
-        };
-        let set = self.sets.entry(fold as u8).or_default();
-        let next = set.phrases.len();
-        let id = *set.ids.entry((text.clone(), whole)).or_insert(next);
+        let key = (phrase.to_owned(), whole, fold);
+        let next = self.phrases.len();
+        let id = *self.ids.entry(key).or_insert(next);
         if id == next {
-            set.phrases.push(Entry { text, whole, leaves: Vec::new() });
+            self.phrases.push((phrase.to_owned(), whole, fold, Vec::new()));
         }
-        set.phrases[id].leaves.push(leaf);
+        if self.phrases[id].3.last() != Some(&leaf) {
+            self.phrases[id].3.push(leaf);
+        }
     }
 
-    pub(crate) fn build(self) -> Result<Index, aho_corasick::BuildError> {
-        let mut sets = Vec::new();
-        for (fold, set) in self.sets {
-            let automaton = AhoCorasick::builder()
-                .match_kind(MatchKind::Standard)
-                .build(set.phrases.iter().map(|entry| &entry.text))?;
-            sets.push((fold == Fold::None as u8, automaton, set.phrases));
+    pub(crate) fn build(self) -> Result<Index, BuildError> {
+        let (mut written, mut hidden) = (Vec::new(), Vec::new());
+        for (text, whole, fold, leaves) in self.phrases {
+            let phrase = (fold != Fold::None).then(|| Phrase::new(&text, whole)).flatten();
+            match phrase {
+                Some(phrase) => {
+                    let aggressive = fold == Fold::Aggressive;
+                    hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
+                }
+                None => written.push(Exact { text: text.trim().to_owned(), whole, leaves }),
+            }
         }
-        Ok(Index { sets })
+        Ok(Index { written: AsWritten::build(written)?, hidden: Folded::build(hidden)? })
     }
 }
 
 /// All phrases of all rules, ready to be sought.
 pub(crate) struct Index {
-    sets: Vec<(bool, AhoCorasick, Vec<Entry>)>,
+    written: Option<AsWritten>,
+    hidden: Option<Folded>,
 }
 
 impl Index {
     /// Reports every phrase found and where.
-    pub(crate) fn find(
-        &self,
-        none: &Folded,
-        standard: &Folded,
-        mut found: impl FnMut(LeafId, Span),
-    ) {
-        for (as_written, automaton, entries) in &self.sets {
-            let folded = if *as_written { none } else { standard };
-            let text = folded.as_str();
-            for hit in automaton.find_overlapping_iter(text) {
-                let entry = &entries[hit.pattern().as_usize()];
-                if entry.whole && !is_whole(text, hit.start(), hit.end()) {
-                    continue;
-                }
-                let (start, end) = folded.original(hit.start(), hit.end());
-                for leaf in &entry.leaves {
-                    found(*leaf, Span { start, end });
-                }
+    pub(crate) fn find(&self, text: &str, symbols: &Symbols, mut found: impl FnMut(LeafId, Span)) {
+        if let Some(written) = &self.written {
+            written.find(text, &mut found);
+        }
+        if let Some(hidden) = &self.hidden {
+            hidden.find(text, symbols, &mut found);
+        }
+    }
+}
+
+/// Phrases sought in the text as it is written.
+struct AsWritten {
+    automaton: AhoCorasick,
+    phrases: Vec<Exact>,
+}
+
+struct Exact {
+    text: String,
+    whole: bool,
+    leaves: Vec<LeafId>,
+}
+
+impl AsWritten {
+    fn build(phrases: Vec<Exact>) -> Result<Option<Self>, BuildError> {
+        if phrases.is_empty() {
+            return Ok(None);
+        }
+        let automaton = AhoCorasick::new(phrases.iter().map(|phrase| &phrase.text))?;
+        Ok(Some(Self { automaton, phrases }))
+    }
+
+    fn find(&self, text: &str, found: &mut impl FnMut(LeafId, Span)) {
+        for hit in self.automaton.find_overlapping_iter(text) {
+            let phrase = &self.phrases[hit.pattern().as_usize()];
+            let (start, end) = (hit.start(), hit.end());
+            if phrase.whole && !is_whole(text, start, end) {
+                continue;
+            }
+            for leaf in &phrase.leaves {
+                found(*leaf, Span { start, end });
             }
         }
     }
 }
 
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
-    let joins = |a: Option<char>, b: Option<char>| matches!((a, b), (Some(a), Some(b)) if is_word(a) && is_word(b));
+    let word =
+        |c: Option<char>| c.is_some_and(|c| matches!(fold(c).kind, Kind::Word | Kind::Digit));
+    let joins = |a, b| word(a) && word(b);
     let (before, inside, after) = (&text[..start], &text[start..end], &text[end..]);
     !joins(before.chars().next_back(), inside.chars().next())
         && !joins(inside.chars().next_back(), after.chars().next())
 }
 
-/// A letter or digit of a script that writes words apart.
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric()
-        && !matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+/// Phrases sought whatever hides them.
+struct Folded {
+    automaton: AhoCorasick,
+    /// For each pattern of the automaton where its phrases begin in `phrases`.
+    starts: Vec<u32>,
+    phrases: Vec<Hidden>,
+}
+
+struct Hidden {
+    phrase: Phrase,
+    aggressive: bool,
+    leaves: Vec<LeafId>,
+}
+
+impl Folded {
+    fn build(mut phrases: Vec<(String, Hidden)>) -> Result<Option<Self>, BuildError> {
+        if phrases.is_empty() {
+            return Ok(None);
+        }
+        phrases.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut patterns: Vec<&str> = Vec::new();
+        let mut starts = Vec::new();
+        for (at, (squeezed, _)) in phrases.iter().enumerate() {
+            if patterns.last() != Some(&squeezed.as_str()) {
+                patterns.push(squeezed);
+                starts.push(u32::try_from(at).unwrap_or(u32::MAX));
+            }
+        }
+        let automaton = AhoCorasick::new(&patterns)?;
+        starts.push(u32::try_from(phrases.len()).unwrap_or(u32::MAX));
+        let phrases = phrases.into_iter().map(|(_, hidden)| hidden).collect();
+        Ok(Some(Self { automaton, starts, phrases }))
+    }
+
+    fn find(&self, text: &str, symbols: &Symbols, found: &mut impl FnMut(LeafId, Span)) {
+        self.find_in(symbols, found);
+        if symbols.signs {
+            self.find_in(&symbols.signs_as_letters(), found);
+        }
+        if symbols.reversed {
+            self.find_in(&symbols.unreversed(text), found);
+        }
+    }
+
+    fn find_in(&self, symbols: &Symbols, found: &mut impl FnMut(LeafId, Span)) {
+        let squeezed = Squeezed::of(symbols);
+        for hit in self.automaton.find_overlapping_iter(&squeezed.text) {
+            let runs = squeezed.runs_in(hit.start(), hit.end());
+            let pattern = hit.pattern().as_usize();
+            let range = self.starts[pattern] as usize..self.starts[pattern + 1] as usize;
+            for hidden in &self.phrases[range] {
+                if let Some((first, last)) = hidden.phrase.verify(symbols, runs) {
+                    let (start, end) = symbols.span(first, last);
+                    for leaf in &hidden.leaves {
+                        found(*leaf, Span { start, end });
+                    }
+                }
+            }
+        }
+    }
 }
