@@ -15,6 +15,7 @@ mod kinds;
 mod load;
 mod phrase;
 mod schema;
+mod sound;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, LoadError};

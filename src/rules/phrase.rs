@@ -37,8 +37,7 @@ const MAX_GAP: usize = 16;
 
 impl Phrase {
     /// Reads a phrase; `None` where it holds no letter or digit at all.
-    pub(crate) fn new(text: &str, whole: bool) -> Option<Self> {
-        let symbols = Symbols::of(text);
+    pub(crate) fn new(symbols: &Symbols, whole: bool) -> Option<Self> {
         let mut letters: Vec<Letter> = Vec::new();
         let mut before = Before::Nothing;
         for (i, symbol) in symbols.row.iter().enumerate() {

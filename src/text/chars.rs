@@ -6,7 +6,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::lookalike;
+use super::{components, lookalike};
 
 /// The part a character plays in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ impl CharFold {
     pub(crate) const SIGN: u8 = 8;
     /// A combining mark or vowel that a neighbour may take in.
     pub(crate) const JOINS: u8 = 16;
+    /// The first part of a character that can be written in parts.
+    pub(crate) const PART: u8 = 32;
 
     pub(crate) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -151,6 +153,7 @@ fn simple(c: char, written: char) -> CharFold {
         if is_free(c) {
             let mut fold = CharFold::new(Kind::Free, simplified(c));
             fold.flags = if is_joining(c) { CharFold::JOINS } else { 0 };
+            fold.flags |= if components::is_first(fold.shown) { CharFold::PART } else { 0 };
             return fold;
         }
         if c.is_ascii() {

@@ -117,6 +117,11 @@ impl Symbols {
         self.row[first..behind.max(first)].reverse();
     }
 
+    /// What is known about the text, without its symbols.
+    pub(super) fn flags(&self) -> Self {
+        Self { row: Vec::new(), ..*self }
+    }
+
     /// All symbols, last first.
     pub(crate) fn backwards(&self) -> Self {
         let mut turned = self.clone();

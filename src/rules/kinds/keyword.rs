@@ -13,15 +13,16 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, BuildError};
+use aho_corasick::{AhoCorasick, BuildError, PatternID};
 use schemars::JsonSchema;
 
 use crate::rules::compile::{Compiler, LeafId, Span};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::{Fold, Wholeness};
 use crate::rules::phrase::Phrase;
+use crate::rules::sound::Sounding;
 use crate::rules::yaml::{Node, Value};
-use crate::text::{Kind, Squeezed, Symbols, fold};
+use crate::text::{Kind, Sound, Squeezed, Symbols, fold, loosen};
 
 /// What is written below `keyword`.
 #[derive(Clone, Debug, JsonSchema)]
@@ -145,25 +146,40 @@ impl Builder {
     }
 
     pub(crate) fn build(self) -> Result<Index, BuildError> {
-        let (mut written, mut hidden) = (Vec::new(), Vec::new());
+        let (mut written, mut hidden, mut sounding) = (Vec::new(), Vec::new(), Vec::new());
         for (text, whole, fold, leaves) in self.phrases {
-            let phrase = (fold != Fold::None).then(|| Phrase::new(&text, whole)).flatten();
-            match phrase {
-                Some(phrase) => {
-                    let aggressive = fold == Fold::Aggressive;
+            let symbols = Symbols::of(&text);
+            let phrase = (fold != Fold::None).then(|| Phrase::new(&symbols, whole)).flatten();
+            let Some(phrase) = phrase else {
+                written.push(Exact { text: text.trim().to_owned(), whole, leaves });
+                continue;
+            };
+            let aggressive = fold == Fold::Aggressive;
+            if aggressive {
+                let loose = loosen(&symbols);
+                for way in Sounding::readings_of(loose.as_ref().unwrap_or(&symbols)) {
+                    sounding.push((way.spelled(), Heard { phrase: way, leaves: leaves.clone() }));
+                }
+                if let Some(phrase) = loose.and_then(|loose| Phrase::new(&loose, whole)) {
+                    let leaves = leaves.clone();
                     hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
                 }
-                None => written.push(Exact { text: text.trim().to_owned(), whole, leaves }),
             }
+            hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
         }
-        Ok(Index { written: AsWritten::build(written)?, hidden: Folded::build(hidden)? })
+        Ok(Index {
+            written: AsWritten::build(written)?,
+            hidden: Grouped::build(hidden)?,
+            heard: Grouped::build(sounding)?,
+        })
     }
 }
 
 /// All phrases of all rules, ready to be sought.
 pub(crate) struct Index {
     written: Option<AsWritten>,
-    hidden: Option<Folded>,
+    hidden: Option<Grouped<Hidden>>,
+    heard: Option<Grouped<Heard>>,
 }
 
 impl Index {
@@ -172,8 +188,20 @@ impl Index {
         if let Some(written) = &self.written {
             written.find(text, &mut found);
         }
-        if let Some(hidden) = &self.hidden {
-            hidden.find(text, symbols, &mut found);
+        let Some(hidden) = &self.hidden else { return };
+        hidden.find(symbols, false, &mut found);
+        if symbols.signs {
+            hidden.find(&symbols.signs_as_letters(), false, &mut found);
+        }
+        if symbols.reversed {
+            hidden.find(&symbols.unreversed(text), false, &mut found);
+        }
+        if let Some(heard) = &self.heard {
+            let loose = loosen(symbols);
+            if let Some(loose) = &loose {
+                hidden.find(loose, true, &mut found);
+            }
+            heard.find(loose.as_ref().unwrap_or(symbols), &mut found);
         }
     }
 }
@@ -222,64 +250,90 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
         && !joins(inside.chars().next_back(), after.chars().next())
 }
 
-/// Phrases sought whatever hides them.
-struct Folded {
+/// An automaton each of whose patterns stands for one or several phrases.
+struct Grouped<T> {
     automaton: AhoCorasick,
     /// For each pattern of the automaton where its phrases begin in `phrases`.
     starts: Vec<u32>,
-    phrases: Vec<Hidden>,
+    phrases: Vec<T>,
 }
 
-struct Hidden {
-    phrase: Phrase,
-    aggressive: bool,
-    leaves: Vec<LeafId>,
-}
-
-impl Folded {
-    fn build(mut phrases: Vec<(String, Hidden)>) -> Result<Option<Self>, BuildError> {
+impl<T> Grouped<T> {
+    fn build(mut phrases: Vec<(String, T)>) -> Result<Option<Self>, BuildError> {
         if phrases.is_empty() {
             return Ok(None);
         }
         phrases.sort_by(|a, b| a.0.cmp(&b.0));
         let mut patterns: Vec<&str> = Vec::new();
         let mut starts = Vec::new();
-        for (at, (squeezed, _)) in phrases.iter().enumerate() {
-            if patterns.last() != Some(&squeezed.as_str()) {
-                patterns.push(squeezed);
+        for (at, (pattern, _)) in phrases.iter().enumerate() {
+            if patterns.last() != Some(&pattern.as_str()) {
+                patterns.push(pattern);
                 starts.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
         }
         let automaton = AhoCorasick::new(&patterns)?;
         starts.push(u32::try_from(phrases.len()).unwrap_or(u32::MAX));
-        let phrases = phrases.into_iter().map(|(_, hidden)| hidden).collect();
+        let phrases = phrases.into_iter().map(|(_, phrase)| phrase).collect();
         Ok(Some(Self { automaton, starts, phrases }))
     }
 
-    fn find(&self, text: &str, symbols: &Symbols, found: &mut impl FnMut(LeafId, Span)) {
-        self.find_in(symbols, found);
-        if symbols.signs {
-            self.find_in(&symbols.signs_as_letters(), found);
-        }
-        if symbols.reversed {
-            self.find_in(&symbols.unreversed(text), found);
-        }
+    fn of(&self, pattern: PatternID) -> &[T] {
+        let pattern = pattern.as_usize();
+        &self.phrases[self.starts[pattern] as usize..self.starts[pattern + 1] as usize]
     }
+}
 
-    fn find_in(&self, symbols: &Symbols, found: &mut impl FnMut(LeafId, Span)) {
+/// A phrase sought whatever hides it.
+struct Hidden {
+    phrase: Phrase,
+    aggressive: bool,
+    leaves: Vec<LeafId>,
+}
+
+impl Grouped<Hidden> {
+    fn find(&self, symbols: &Symbols, aggressive: bool, found: &mut impl FnMut(LeafId, Span)) {
         let squeezed = Squeezed::of(symbols);
         for hit in self.automaton.find_overlapping_iter(&squeezed.text) {
             let runs = squeezed.runs_in(hit.start(), hit.end());
-            let pattern = hit.pattern().as_usize();
-            let range = self.starts[pattern] as usize..self.starts[pattern + 1] as usize;
-            for hidden in &self.phrases[range] {
+            for hidden in self.of(hit.pattern()).iter().filter(|p| p.aggressive || !aggressive) {
                 if let Some((first, last)) = hidden.phrase.verify(symbols, runs) {
-                    let (start, end) = symbols.span(first, last);
-                    for leaf in &hidden.leaves {
-                        found(*leaf, Span { start, end });
-                    }
+                    report(symbols, first, last, &hidden.leaves, found);
                 }
             }
         }
+    }
+}
+
+/// A phrase sought by its sound.
+struct Heard {
+    phrase: Sounding,
+    leaves: Vec<LeafId>,
+}
+
+impl Grouped<Heard> {
+    fn find(&self, symbols: &Symbols, found: &mut impl FnMut(LeafId, Span)) {
+        let sound = Sound::of(symbols);
+        for hit in self.automaton.find_overlapping_iter(&sound.text) {
+            for heard in self.of(hit.pattern()) {
+                let place = heard.phrase.verify(symbols, &sound, hit.start(), hit.end());
+                if let Some((first, last)) = place {
+                    report(symbols, first, last, &heard.leaves, found);
+                }
+            }
+        }
+    }
+}
+
+fn report(
+    symbols: &Symbols,
+    first: usize,
+    last: usize,
+    leaves: &[LeafId],
+    found: &mut impl FnMut(LeafId, Span),
+) {
+    let (start, end) = symbols.span(first, last);
+    for leaf in leaves {
+        found(*leaf, Span { start, end });
     }
 }
