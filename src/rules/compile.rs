@@ -31,7 +31,7 @@ pub(crate) struct List {
 pub(crate) struct Compiler<'a> {
     pub(crate) notes: &'a mut Notes,
     pub(crate) keywords: keyword::Builder,
-    pub(crate) patterns: Vec<pattern::Entry>,
+    pub(crate) patterns: pattern::Builder,
     /// The folding level of the rule being compiled.
     pub(crate) fold: Fold,
     lists: &'a BTreeMap<String, List>,
@@ -149,8 +149,66 @@ fn fits(value: &str, actual: &str) -> bool {
 /// Everything compiled.
 pub(crate) struct Compiled {
     pub(crate) rules: Vec<CompiledRule>,
-    pub(crate) keywords: Option<keyword::Index>,
-    pub(crate) patterns: Vec<pattern::Entry>,
+    pub(crate) indexes: Option<Indexes>,
+    pub(crate) triggers: Triggers,
+}
+
+/// What is sought in every text, for all rules at once.
+pub(crate) struct Indexes {
+    pub(crate) keywords: keyword::Index,
+    pub(crate) patterns: pattern::Index,
+}
+
+/// Which rules have to be looked at once it is known what a text holds.
+#[derive(Debug, Default)]
+pub(crate) struct Triggers {
+    /// For each leaf the rules that cannot hold without it or one of its like.
+    by_leaf: Vec<Vec<u32>>,
+    /// Rules that may hold whatever the text.
+    always: Vec<u32>,
+}
+
+impl Triggers {
+    fn of(rules: &[CompiledRule], leaves: u32) -> Self {
+        let mut triggers = Self { by_leaf: vec![Vec::new(); leaves as usize], always: Vec::new() };
+        for (rule, id) in rules.iter().zip(0..) {
+            match rule.when.triggers() {
+                Some(leaves) => {
+                    for leaf in leaves {
+                        triggers.by_leaf[leaf.0 as usize].push(id);
+                    }
+                }
+                None => triggers.always.push(id),
+            }
+        }
+        triggers
+    }
+
+    /// The rules to look at, in order.
+    pub(crate) fn rules(&self, found: impl Iterator<Item = LeafId>) -> Vec<u32> {
+        let mut rules = self.always.clone();
+        for leaf in found {
+            rules.extend(&self.by_leaf[leaf.0 as usize]);
+        }
+        rules.sort_unstable();
+        rules.dedup();
+        rules
+    }
+}
+
+impl Condition {
+    /// The leaves without any of which the condition cannot hold; `None` where it can.
+    fn triggers(&self) -> Option<Vec<LeafId>> {
+        match self {
+            Self::Text(leaf) => Some(vec![*leaf]),
+            Self::Any(parts) => {
+                let each: Option<Vec<_>> = parts.iter().map(Self::triggers).collect();
+                each.map(|leaves| leaves.concat())
+            }
+            Self::All(parts) => parts.iter().filter_map(Self::triggers).min_by_key(Vec::len),
+            Self::Not(_) => None,
+        }
+    }
 }
 
 /// Compiles all rules; mistakes are in `notes`.
@@ -162,7 +220,7 @@ pub(crate) fn compile(
     let mut c = Compiler {
         notes,
         keywords: keyword::Builder::default(),
-        patterns: Vec::new(),
+        patterns: pattern::Builder::default(),
         fold: Fold::Standard,
         lists,
         used: HashMap::new(),
@@ -183,14 +241,15 @@ pub(crate) fn compile(
             c.notes.warning(source.at, format!("no rule uses the list `{name}`"), "");
         }
     }
-    let keywords = match c.keywords.build() {
-        Ok(index) => Some(index),
-        Err(error) => {
+    let triggers = Triggers::of(&rules, c.leaves);
+    let indexes = match (c.keywords.build(), c.patterns.build()) {
+        (Ok(keywords), Ok(patterns)) => Some(Indexes { keywords, patterns }),
+        (Err(error), _) | (_, Err(error)) => {
             c.notes.mistake(Place::default(), format!("too many phrases: {error}"));
             None
         }
     };
-    Compiled { rules, keywords, patterns: c.patterns }
+    Compiled { rules, indexes, triggers }
 }
 
 fn rule_of(rule: &Rule, c: &mut Compiler<'_>) -> CompiledRule {

@@ -2,11 +2,10 @@
 //! clock and does no I/O; many threads share one [`CompiledRules`].
 
 use super::compile::{Compiled, CompiledRule, Condition, LeafId, Span};
-use super::kinds::pattern;
 use crate::model::{
     Action, Hit, Judgement, Message, Mode, RuleId, RulesVersion, Severity, Signals, Text, Verdict,
 };
-use crate::text::{Folded, Symbols};
+use crate::text::Reading;
 
 /// The most places reported for one rule in one message.
 const MAX_HITS: usize = 16;
@@ -78,7 +77,8 @@ impl CompiledRules {
     fn judge_subject(&self, subject: Subject<'_>) -> Judgement {
         let findings = self.findings(subject.text);
         let mut hits = Vec::new();
-        for rule in &self.compiled.rules {
+        for id in self.compiled.triggers.rules(findings.leaves()) {
+            let rule = &self.compiled.rules[id as usize];
             if rule.mode != Mode::Off && applies(rule, subject) {
                 hits.extend(hits_of(rule, subject, &findings));
             }
@@ -100,16 +100,12 @@ impl CompiledRules {
     }
 
     fn findings(&self, text: &Text) -> Findings {
-        let none = Folded::none(text.as_str());
-        let standard = Folded::standard(text.as_str());
         let mut findings = Findings::default();
-        if let Some(keywords) = &self.compiled.keywords {
-            let symbols = Symbols::of(text.as_str());
-            keywords.find(text.as_str(), &symbols, |leaf, span| findings.add(leaf, span));
+        if let Some(indexes) = &self.compiled.indexes {
+            let reading = Reading::new(text);
+            indexes.keywords.find(&reading, |leaf, span| findings.add(leaf, span));
+            indexes.patterns.find(&reading, |leaf, span| findings.add(leaf, span));
         }
-        pattern::find(&self.compiled.patterns, &none, &standard, |leaf, span| {
-            findings.add(leaf, span);
-        });
         findings
     }
 }
@@ -127,6 +123,9 @@ pub(super) struct Findings(Vec<(LeafId, Span)>);
 impl Findings {
     fn add(&mut self, leaf: LeafId, span: Span) {
         self.0.push((leaf, span));
+    }
+    fn leaves(&self) -> impl Iterator<Item = LeafId> {
+        self.0.iter().map(|(leaf, _)| *leaf)
     }
     pub(super) fn of(&self, leaf: LeafId) -> impl Iterator<Item = Span> {
         self.0.iter().filter(move |(of, _)| *of == leaf).map(|(_, span)| *span)

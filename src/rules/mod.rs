@@ -13,6 +13,7 @@ mod explain;
 mod file;
 mod kinds;
 mod load;
+mod needles;
 mod phrase;
 mod schema;
 mod sound;

@@ -22,7 +22,7 @@ use crate::rules::file::{Fold, Wholeness};
 use crate::rules::phrase::Phrase;
 use crate::rules::sound::Sounding;
 use crate::rules::yaml::{Node, Value};
-use crate::text::{Kind, Sound, Squeezed, Symbols, fold, loosen};
+use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen};
 
 /// What is written below `keyword`.
 #[derive(Clone, Debug, JsonSchema)]
@@ -184,11 +184,13 @@ pub(crate) struct Index {
 
 impl Index {
     /// Reports every phrase found and where.
-    pub(crate) fn find(&self, text: &str, symbols: &Symbols, mut found: impl FnMut(LeafId, Span)) {
+    pub(crate) fn find(&self, reading: &Reading<'_>, mut found: impl FnMut(LeafId, Span)) {
+        let text = reading.written();
         if let Some(written) = &self.written {
             written.find(text, &mut found);
         }
         let Some(hidden) = &self.hidden else { return };
+        let symbols = reading.symbols();
         hidden.find(symbols, false, &mut found);
         if symbols.signs {
             hidden.find(&symbols.signs_as_letters(), false, &mut found);
@@ -197,11 +199,11 @@ impl Index {
             hidden.find(&symbols.unreversed(text), false, &mut found);
         }
         if let Some(heard) = &self.heard {
-            let loose = loosen(symbols);
-            if let Some(loose) = &loose {
+            let loose = reading.loose();
+            if let Some(loose) = loose {
                 hidden.find(loose, true, &mut found);
             }
-            heard.find(loose.as_ref().unwrap_or(symbols), &mut found);
+            heard.find(loose.unwrap_or(symbols), &mut found);
         }
     }
 }
