@@ -16,7 +16,7 @@ use regex::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
 use schemars::JsonSchema;
 
-use crate::rules::compile::{Compiler, LeafId, Span};
+use crate::rules::compile::{Compiler, Findings, LeafId, Span};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::Fold;
 use crate::rules::needles::needles;
@@ -67,15 +67,24 @@ impl Written {
             Self::Map(map) => &map.regex.0,
         };
         for pattern in patterns {
-            match build(&pattern.value, c.fold) {
-                Ok((regex, needles)) => {
-                    c.patterns.entries.push(Entry { regex, needles, fold: c.fold, leaf });
-                }
-                Err(why) => c.notes.mistake(pattern.at, why),
+            if let Err(why) = add(&pattern.value, c.fold, leaf, c) {
+                c.notes.mistake(pattern.at, why);
             }
         }
         leaf
     }
+}
+
+/// Adds an expression to the index, or says why it cannot be.
+pub(super) fn add(
+    pattern: &str,
+    fold: Fold,
+    leaf: LeafId,
+    c: &mut Compiler<'_>,
+) -> Result<(), String> {
+    let (regex, needles) = build(pattern, fold)?;
+    c.patterns.entries.push(Entry { regex, needles, fold, leaf });
+    Ok(())
 }
 
 /// The expression, and what a text has to hold for it to match.
@@ -196,19 +205,19 @@ impl Level {
 
 impl Index {
     /// Reports every expression that matches and where.
-    pub(crate) fn find(&self, reading: &Reading<'_>, mut found: impl FnMut(LeafId, Span)) {
+    pub(crate) fn find(&self, reading: &Reading<'_>, found: &mut Findings) {
         for level in &self.levels {
             match level.fold {
-                Fold::None => self.try_all(level, reading.written(), None, &mut found),
+                Fold::None => self.try_all(level, reading.written(), None, found),
                 Fold::Standard => {
                     let folded = reading.folded();
-                    self.try_all(level, folded.as_str(), Some(folded), &mut found);
+                    self.try_all(level, folded.as_str(), Some(folded), found);
                 }
                 Fold::Aggressive => {
                     let (strict, loose) = (reading.folded(), reading.loosely_folded());
-                    self.try_all(level, strict.as_str(), Some(strict), &mut found);
+                    self.try_all(level, strict.as_str(), Some(strict), found);
                     if loose.as_str() != strict.as_str() {
-                        self.try_all(level, loose.as_str(), Some(loose), &mut found);
+                        self.try_all(level, loose.as_str(), Some(loose), found);
                     }
                 }
             }
@@ -220,7 +229,7 @@ impl Index {
         level: &Level,
         text: &str,
         folded: Option<&Folded<'_>>,
-        found: &mut impl FnMut(LeafId, Span),
+        found: &mut Findings,
     ) {
         for candidate in level.candidates(text) {
             let entry = &self.entries[candidate as usize];
@@ -230,7 +239,7 @@ impl Index {
                     None => (hit.start(), hit.end()),
                 };
                 if start < end {
-                    found(entry.leaf, Span { start, end });
+                    found.add(entry.leaf, Span { start, end });
                 }
             }
         }
