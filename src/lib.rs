@@ -18,5 +18,7 @@
 //! then is the callback answered. A job's way: claimed from the store, batched with others of its
 //! group and topic, paced, called, and finished with what Chat answered for each message.
 
+pub mod chat;
 pub mod cli;
 pub mod model;
+pub mod text;
