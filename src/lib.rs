@@ -8,9 +8,9 @@
 //! | layer | module | what it is for |
 //! | --- | --- | --- |
 //! | 0 | [`model`] | the words of the trade as plain types |
-//! | 1 | `text` | a message's text: extracted, folded, with the way back to the original |
+//! | 1 | [`text`] | a message's text: extracted, folded, with the way back to the original |
 //! | 1 | [`config`] | file, environment and flags, checked once |
-//! | 2 | `rules` | the rules file, compiled, and the engine that judges by it |
+//! | 2 | [`rules`] | the rules file, compiled, and the engine that judges by it |
 //! | 2 | [`store`] | where everything is kept, behind traits by role |
 //! | 2 | [`chat`] | Chat's protocol: callbacks verified and read, REST calls made |
 //! | 3 | `intake` | the one path a message takes, from bytes to recorded |
@@ -20,8 +20,8 @@
 //! | 5 | `app` | builds everything from the configuration, owns start and stop |
 //! | 6 | [`cli`] | one file a subcommand |
 //!
-//! A message's way: bytes, [`chat`] verifies and reads them, `text` extracts what can be read,
-//! `rules` judges, the store records message, verdict and recall job in one transaction, and only
+//! A message's way: bytes, [`chat`] verifies and reads them, [`text`] extracts what can be read,
+//! [`rules`] judges, the store records message, verdict and recall job in one transaction, and only
 //! then is the callback answered. A job's way: it waits in the store's table, is put into a call with
 //! others of its group and topic, leased, paced, sent, and finished with what Chat answered for it.
 
@@ -29,4 +29,6 @@ pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod model;
+pub mod rules;
 pub mod store;
+pub mod text;

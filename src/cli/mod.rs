@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod output;
+pub mod rules;
+pub mod scan;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
@@ -25,8 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    #[command(hide = true)]
-    Nothing,
+    Rules(rules::Args),
+    Scan(scan::Args),
 }
 
 /// Reads the arguments of the process, does what they say, and answers with the exit code.
@@ -34,7 +36,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: anyhow::Result<ExitCode> = match cli.command {
-        Command::Nothing => Ok(ExitCode::SUCCESS),
+        Command::Rules(args) => rules::run(args),
+        Command::Scan(args) => scan::run(args),
     };
     match done {
         Ok(code) => code,
