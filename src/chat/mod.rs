@@ -19,6 +19,7 @@
 //! | `limits` | <https://trtc.io/document/34381> |
 //! | `send-msg` | <https://www.tencentcloud.com/document/product/1047/34959> |
 
+pub mod client;
 pub mod error;
 pub mod region;
 pub mod usersig;

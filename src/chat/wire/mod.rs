@@ -19,7 +19,8 @@ use serde_json::Value;
 use super::verify::Authentic;
 use crate::model::{GroupId, Message, MsgSeq, Timestamp, TopicId, UserId};
 
-pub(crate) use message::Fields;
+pub(crate) use lenient::elements;
+pub(crate) use message::{Fields, Integer};
 
 /// Sequences are unsigned 32-bit at the provider.
 pub const MAX_MSG_SEQ: MsgSeq = u32::MAX as MsgSeq;
