@@ -21,4 +21,5 @@
 pub mod chat;
 pub mod cli;
 pub mod model;
+pub mod sim;
 pub mod text;

@@ -1,3 +1,7 @@
 //! One binary for all behaviour tests: a file a behaviour.
 
 mod chat_client;
+mod sim_callbacks;
+mod sim_faults;
+mod sim_rest;
+mod support;
