@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod output;
+pub mod rules;
+pub mod scan;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
@@ -24,13 +26,19 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Rules(rules::Args),
+    Scan(scan::Args),
+}
 
 /// Reads the arguments of the process, does what they say, and answers with the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done: anyhow::Result<ExitCode> = match cli.command {};
+    let done: anyhow::Result<ExitCode> = match cli.command {
+        Command::Rules(args) => rules::run(args),
+        Command::Scan(args) => scan::run(args),
+    };
     match done {
         Ok(code) => code,
         Err(error) => output::failed(&error),

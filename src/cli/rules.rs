@@ -1,0 +1,179 @@
+//! `quell rules`: check a rules file, explain a text, print the schema.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::{BAD_CONFIG, FINDINGS, output};
+use crate::model::{Hit, Text};
+use crate::rules::{self, CompiledRules, Explanation, LoadError};
+
+/// Check, explain and describe rules files.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Report every mistake in rules files and run the examples of their rules.
+    Check {
+        /// Rules files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Say which rules hit a text, where, and after which folding steps.
+    Explain {
+        /// The rules file.
+        #[arg(long, value_name = "FILE")]
+        rules: PathBuf,
+        /// The text to judge.
+        #[arg(long, value_name = "T")]
+        text: String,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Print the JSON Schema (draft-07) of the rules file.
+    Schema,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Table,
+    Json,
+    Csv,
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Check { files } => Ok(check(&files)),
+        Command::Explain { rules, text, format } => explain(&rules, &text, format),
+        Command::Schema => {
+            output::line(serde_json::to_string_pretty(&rules::schema())?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Loads a rules file, warnings to stderr; a bad one is reported in full.
+pub(super) fn load(path: &std::path::Path) -> Result<CompiledRules, ExitCode> {
+    match rules::load(path) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                output::note(format_args!("warning: {warning}"));
+            }
+            Ok(loaded.rules)
+        }
+        Err(LoadError { mistakes }) => {
+            for mistake in &mistakes {
+                output::note(format_args!("error: {mistake}"));
+            }
+            Err(ExitCode::from(BAD_CONFIG))
+        }
+    }
+}
+
+fn check(files: &[PathBuf]) -> ExitCode {
+    let (mut bad, mut failed) = (false, false);
+    for file in files {
+        match load(file) {
+            Err(_) => bad = true,
+            Ok(rules) => failed |= !check_examples(file, &rules),
+        }
+    }
+    match (bad, failed) {
+        (true, _) => ExitCode::from(BAD_CONFIG),
+        (false, true) => ExitCode::from(FINDINGS),
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
+
+fn check_examples(file: &std::path::Path, rules: &CompiledRules) -> bool {
+    let failed = rules.check_examples();
+    for example in &failed {
+        output::note(format_args!("error: {example}"));
+    }
+    if failed.is_empty() {
+        let count = rules.summaries().len();
+        output::line(format_args!("{}: {count} rules, fine ({})", file.display(), rules.version()));
+    }
+    failed.is_empty()
+}
+
+fn explain(path: &std::path::Path, text: &str, format: Format) -> anyhow::Result<ExitCode> {
+    let rules = match load(path) {
+        Ok(rules) => rules,
+        Err(code) => return Ok(code),
+    };
+    let explanation = rules.explain(&Text::bare(text));
+    match format {
+        Format::Table => print_table(&explanation),
+        Format::Json => output::line(serde_json::to_string_pretty(&rows(&explanation))?),
+        Format::Csv => print_csv(&explanation)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    rule: &'a str,
+    mode: &'a str,
+    hit: bool,
+    start: Option<usize>,
+    end: Option<usize>,
+    text: Option<&'a str>,
+}
+
+fn rows(explanation: &Explanation) -> Vec<Row<'_>> {
+    let mut rows = Vec::new();
+    for rule in &explanation.rules {
+        let row = |hit: Option<&'_ Hit>| -> Row<'_> {
+            Row {
+                rule: rule.rule.as_str(),
+                mode: rule.mode.as_str(),
+                hit: hit.is_some(),
+                start: hit.map(|hit| hit.start),
+                end: hit.map(|hit| hit.end),
+                text: None,
+            }
+        };
+        if rule.hits.is_empty() {
+            rows.push(row(None));
+        }
+        for hit in &rule.hits {
+            rows.push(Row { text: Some(&hit.text), ..row(Some(hit)) });
+        }
+    }
+    rows
+}
+
+fn print_table(explanation: &Explanation) {
+    output::line(format_args!("verdict: {}", explanation.verdict));
+    for rule in &explanation.rules {
+        if rule.hits.is_empty() {
+            output::line(format_args!("{} ({}): no hit", rule.rule, rule.mode));
+        }
+        for hit in &rule.hits {
+            output::line(format_args!(
+                "{} ({}): characters {} to {}: {}",
+                rule.rule, rule.mode, hit.start, hit.end, hit.text
+            ));
+        }
+    }
+}
+
+fn print_csv(explanation: &Explanation) -> anyhow::Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows(explanation) {
+        writer.serialize(row)?;
+    }
+    let bytes = writer.into_inner()?;
+    output::line(String::from_utf8_lossy(&bytes).trim_end());
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! `[admin]`: the listener for operators, metrics and probes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Mistake, Secret, require};
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    pub token: Secret,
+    pub read_token: Secret,
+    pub insecure: bool,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081),
+            token: Secret::default(),
+            read_token: Secret::default(),
+            insecure: false,
+        }
+    }
+}
+
+impl Admin {
+    pub(super) fn check(&self, found: &mut Vec<Mistake>) {
+        require(
+            self.listen.ip().is_loopback() || self.token.is_set() || self.insecure,
+            "admin.listen",
+            "is not a loopback address, and admin.token is not set: anyone could recall messages. \
+             Set the token, or admin.insecure = true if a proxy authenticates",
+            found,
+        );
+        require(
+            !self.token.is_set() || self.token != self.read_token,
+            "admin.read_token",
+            "must differ from admin.token, else readers could operate",
+            found,
+        );
+    }
+}

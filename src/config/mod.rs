@@ -1,0 +1,69 @@
+//! The configuration: TOML file < environment (`QUELL__SECTION__KEY`) < flags, checked once.
+//!
+//! One file a section, plain values. `config/default.toml` documents every key with unit and reason;
+//! a test keeps it equal to [`Config::default`]. Unknown keys are errors, and every mistake is
+//! reported, not only the first. Secrets never show: see [`Secret`].
+
+mod admin;
+mod chat;
+mod guard;
+mod history;
+mod load;
+mod log;
+mod recall;
+mod rules;
+mod secret;
+mod server;
+mod store;
+
+use serde::{Deserialize, Serialize};
+
+pub use admin::Admin;
+pub use chat::Chat;
+pub use guard::Guard;
+pub use history::History;
+pub use load::{Error, Loaded, Mistake, Overrides, load};
+pub use log::{Log, LogFormat};
+pub use recall::{Recall, RecallMode};
+pub use rules::Rules;
+pub use secret::{Secret, Secrets};
+pub use server::Server;
+pub use store::{Store, Synchronous};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub admin: Admin,
+    pub chat: Chat,
+    pub recall: Recall,
+    pub history: History,
+    pub store: Store,
+    pub rules: Rules,
+    pub guard: Guard,
+    pub log: Log,
+}
+
+impl Config {
+    /// What is wrong with the values taken together; empty when `quell serve` could start with them.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<Mistake> {
+        let mut found = Vec::new();
+        self.server.check(self.chat.callback_token.is_empty(), &mut found);
+        self.admin.check(&mut found);
+        self.chat.check(&mut found);
+        self.recall.check(&mut found);
+        self.history.check(&mut found);
+        self.store.check(&mut found);
+        self.guard.check(&mut found);
+        found
+    }
+}
+
+/// Notes a mistake unless a condition holds.
+fn require(holds: bool, key: &'static str, problem: impl Into<String>, found: &mut Vec<Mistake>) {
+    if !holds {
+        found.push(Mistake::of(key, problem));
+    }
+}

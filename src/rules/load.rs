@@ -1,0 +1,163 @@
+//! Reading a rules file and its lists, and reporting every mistake at its place.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::compile::{self, List};
+use super::decode::{At, FromNode, Note, Notes};
+use super::diagnostic::{Diagnostic, LoadError, whole_file};
+use super::engine::CompiledRules;
+use super::file::{ListFile, ListSource, RulesFile};
+use super::yaml::{self, Place};
+use crate::model::RulesVersion;
+
+/// The largest rules file or list read, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// A rule set that can run, and what is doubtful about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub rules: CompiledRules,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads and compiles a rules file. List paths in it are relative to it.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let yaml = read(path).map_err(|error| LoadError::unreadable(path, &error))?;
+    let base = path.parent().unwrap_or_else(|| Path::new(""));
+    load_str(&path.display().to_string(), &yaml, base)
+}
+
+/// Compiles a rules file given as text. `name` stands in messages, `base_dir` is where list paths
+/// begin.
+pub fn load_str(name: &str, yaml: &str, base_dir: &Path) -> Result<Loaded, LoadError> {
+    let lines: Vec<&str> = yaml.lines().collect();
+    let shown = |note: &Note| diagnostic(name, &lines, note);
+    let root = yaml::parse(yaml).map_err(|broken| {
+        let note = Note { at: broken.at, message: broken.message, help: String::new() };
+        LoadError { mistakes: vec![shown(&note)] }
+    })?;
+    let mut notes = Notes::default();
+    let mut digest = Sha256::new();
+    absorb(&mut digest, yaml.as_bytes());
+    let file = RulesFile::from_node(&root, &mut notes);
+    let mut elsewhere = Vec::new();
+    let compiled = file.map(|file| {
+        let lists = read_lists(&file, base_dir, &mut digest, &mut notes, &mut elsewhere);
+        compile::compile(&file, &lists, &mut notes)
+    });
+    notes.mistakes.sort_by_key(|note| (note.at.line, note.at.column));
+    notes.warnings.sort_by_key(|note| (note.at.line, note.at.column));
+    match compiled {
+        Some(compiled) if notes.mistakes.is_empty() && elsewhere.is_empty() => {
+            let rules = CompiledRules {
+                version: RulesVersion::from(hex(&digest.finalize()[..8])),
+                file: name.to_owned(),
+                source: yaml.to_owned(),
+                compiled,
+            };
+            Ok(Loaded { rules, warnings: notes.warnings.iter().map(shown).collect() })
+        }
+        _ => {
+            let mut mistakes: Vec<_> = notes.mistakes.iter().map(shown).collect();
+            mistakes.append(&mut elsewhere);
+            Err(LoadError { mistakes })
+        }
+    }
+}
+
+/// Length first, so that no two sequences of files have the same bytes.
+fn absorb(digest: &mut Sha256, bytes: &[u8]) {
+    digest.update((bytes.len() as u64).to_le_bytes());
+    digest.update(bytes);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn diagnostic(file: &str, lines: &[&str], note: &Note) -> Diagnostic {
+    let line = lines.get(note.at.line.wrapping_sub(1)).copied().unwrap_or_default();
+    let room = line.chars().count().saturating_sub(note.at.column.saturating_sub(1));
+    Diagnostic {
+        file: file.to_owned(),
+        line: note.at.line,
+        column: note.at.column,
+        message: note.message.clone(),
+        help: note.help.clone(),
+        excerpt: line.to_owned(),
+        width: note.at.width.clamp(1, room.max(1)),
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
+        return Err(std::io::Error::other("larger than 64 MiB"));
+    }
+    let text = std::fs::read_to_string(path)?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn read_lists(
+    file: &RulesFile,
+    base_dir: &Path,
+    digest: &mut Sha256,
+    notes: &mut Notes,
+    elsewhere: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, List> {
+    let mut lists = BTreeMap::new();
+    for (name, source) in file.lists.iter().flatten() {
+        let list = match &source.value {
+            ListSource::Inline(items) => inline(items, notes),
+            ListSource::File(written) => from_file(written, base_dir, digest, notes, elsewhere),
+        };
+        lists.insert(name.clone(), list);
+    }
+    lists
+}
+
+fn inline(items: &[At<String>], notes: &mut Notes) -> List {
+    for item in items.iter().filter(|item| item.value.trim().is_empty()) {
+        notes.mistake(item.at, "an empty phrase would match everywhere");
+    }
+    let items = items.iter().map(|item| item.value.trim().to_owned()).collect();
+    List { items, wholeness: None }
+}
+
+fn from_file(
+    written: &ListFile,
+    base_dir: &Path,
+    digest: &mut Sha256,
+    notes: &mut Notes,
+    elsewhere: &mut Vec<Diagnostic>,
+) -> List {
+    let path: PathBuf = base_dir.join(&written.file.value);
+    let text = match read(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("cannot read the list {}: {error}", path.display());
+            notes.mistake_with(written.file.at, message, "paths are relative to the rules file");
+            return List::default();
+        }
+    };
+    absorb(digest, text.as_bytes());
+    let items: Vec<String> = text.lines().filter_map(phrase).map(str::to_owned).collect();
+    if items.is_empty() {
+        elsewhere.push(whole_file(&path.display().to_string(), "the list holds no phrase"));
+    }
+    List { items, wholeness: written.words }
+}
+
+/// The phrase of a line: none for an empty line or a comment.
+fn phrase(line: &str) -> Option<&str> {
+    let line = line.trim();
+    (!line.is_empty() && !line.starts_with('#')).then_some(line)
+}
+
+/// A place in the rules file, for messages made after loading.
+pub(super) fn at(rules: &CompiledRules, at: Place, message: String) -> Diagnostic {
+    let lines: Vec<&str> = rules.source.lines().collect();
+    diagnostic(&rules.file, &lines, &Note { at, message, help: String::new() })
+}

@@ -1,0 +1,24 @@
+//! The rules file, compiled, and the engine that judges by it.
+//!
+//! [`load()`] reads a rules file with its lists and reports every mistake in it; what it gives is
+//! judged by and never fails: a verdict is a function of message, signals and rule set alone, the
+//! same in the daemon, in `scan`, in `explain`, in `check` and in `backtest`.
+
+mod compile;
+mod decode;
+mod diagnostic;
+mod engine;
+mod examples;
+mod explain;
+mod file;
+mod kinds;
+mod load;
+mod schema;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, LoadError};
+pub use engine::{CompiledRules, RuleSummary};
+pub use examples::FailedExample;
+pub use explain::{Explanation, RuleExplanation};
+pub use load::{Loaded, load, load_str};
+pub use schema::schema;

@@ -1,0 +1,11 @@
+//! A message's text: extracted from its elements, folded for matching, with the way back from every
+//! folded character to the original.
+//!
+//! Nothing here fails on any message, reads a clock or does I/O. Folding never changes what is
+//! stored or shown; it makes a second reading of the text that rules are matched against.
+
+mod extract;
+mod fold;
+
+pub use extract::{MAX_TEXT_BYTES, extract};
+pub use fold::Folded;
