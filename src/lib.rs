@@ -16,7 +16,7 @@
 //! | 3 | [`intake`] | the one path a message takes, from bytes to recorded |
 //! | 3 | [`worker`] | the recall queue: what goes next, how fast, and what an answer means |
 //! | 4 | [`http`] | the listeners and their routes |
-//! | 4 | `sim` | a simulated Chat to try things against |
+//! | 4 | [`sim`] | a simulated Chat to try things against |
 //! | 5 | [`app`] | builds everything from the configuration, owns start and stop |
 //! | 6 | [`cli`] | one file a subcommand |
 //!
@@ -33,6 +33,7 @@ pub mod http;
 pub mod intake;
 pub mod model;
 pub mod rules;
+pub mod sim;
 pub mod store;
 pub mod text;
 pub mod worker;

@@ -1,3 +1,9 @@
 //! One binary for all behaviour tests: a file a behaviour.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod chat_client;
+mod sim_callbacks;
+mod sim_faults;
+mod sim_rest;
+mod support;
