@@ -7,9 +7,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod config;
+pub mod healthcheck;
+mod logging;
+pub mod migrate;
 pub mod output;
 pub mod rules;
 pub mod scan;
+pub mod serve;
+pub mod settings;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
@@ -27,8 +33,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
+    Config(config::Args),
     Rules(rules::Args),
     Scan(scan::Args),
+    Migrate(migrate::Args),
+    Healthcheck(healthcheck::Args),
 }
 
 /// Reads the arguments of the process, does what they say, and answers with the exit code.
@@ -36,8 +46,12 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: anyhow::Result<ExitCode> = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Config(args) => config::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Scan(args) => scan::run(args),
+        Command::Migrate(args) => migrate::run(args),
+        Command::Healthcheck(args) => healthcheck::run(args),
     };
     match done {
         Ok(code) => code,

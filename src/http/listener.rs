@@ -96,6 +96,16 @@ async fn accept(
     }
 }
 
+/// Waits for room first: who has no room waits in the system's queue.
+async fn accept_one(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let room = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, room))
+}
+
 async fn serve(stream: TcpStream, routes: Router, patience: Patience, stop: CancellationToken) {
     // Answers are small and single: waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
