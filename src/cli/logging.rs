@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 
 /// Starts logging. A filter that cannot be read falls back to `info`.
-pub fn start(log: &Log) {
+pub(super) fn start(log: &Log) {
     let terminal = io::stderr().is_terminal();
     let json = match log.format {
         LogFormat::Auto => !terminal,

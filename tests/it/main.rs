@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod callback_listener;
 mod chat_client;
+mod main_path;
+mod process;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;
