@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 pub mod output;
 pub mod rules;
 pub mod scan;
+pub mod sim;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
@@ -29,6 +30,7 @@ struct Cli {
 enum Command {
     Rules(rules::Args),
     Scan(scan::Args),
+    Sim(sim::Args),
 }
 
 /// Reads the arguments of the process, does what they say, and answers with the exit code.
@@ -38,6 +40,7 @@ pub fn main() -> ExitCode {
     let done: anyhow::Result<ExitCode> = match cli.command {
         Command::Rules(args) => rules::run(args),
         Command::Scan(args) => scan::run(args),
+        Command::Sim(args) => sim::run(args),
     };
     match done {
         Ok(code) => code,

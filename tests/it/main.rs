@@ -6,4 +6,5 @@ mod chat_client;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;
+mod sim_traffic;
 mod support;

@@ -1,5 +1,7 @@
 //! What several behaviours need.
 
+pub(crate) mod receiver;
+
 use std::sync::Arc;
 
 use quell::chat::client::{CallResult, Client, ClientOptions, Recalled};
