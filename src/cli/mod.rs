@@ -16,6 +16,7 @@ pub mod rules;
 pub mod scan;
 pub mod serve;
 pub mod settings;
+pub mod sim;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
@@ -39,6 +40,7 @@ enum Command {
     Scan(scan::Args),
     Migrate(migrate::Args),
     Healthcheck(healthcheck::Args),
+    Sim(sim::Args),
 }
 
 /// Reads the arguments of the process, does what they say, and answers with the exit code.
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::run(args),
         Command::Migrate(args) => migrate::run(args),
         Command::Healthcheck(args) => healthcheck::run(args),
+        Command::Sim(args) => sim::run(args),
     };
     match done {
         Ok(code) => code,

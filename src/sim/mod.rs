@@ -23,6 +23,7 @@ mod log;
 mod post;
 mod rest;
 mod server;
+pub mod traffic;
 mod world;
 
 use std::collections::BTreeSet;

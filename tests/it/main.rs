@@ -9,4 +9,5 @@ mod process;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;
+mod sim_traffic;
 mod support;

@@ -98,7 +98,7 @@ async fn an_audio_video_group_forgets_after_an_hour() {
         sim.send(&text("av", n, "hello stream")).unwrap();
         sim.send(&text("g", n, "hello group")).unwrap();
     }
-    clock.advance(Duration::from_secs(3600));
+    clock.advance(Duration::from_hours(1));
     assert_eq!(codes(&recall(&client, "av", &[1]).await), (0, vec![Some(0)]));
     clock.advance(Duration::from_secs(1));
     assert_eq!(codes(&recall(&client, "av", &[2]).await), (0, vec![Some(10_031)]));

@@ -1,6 +1,7 @@
 //! What several behaviours need.
 
 pub(crate) mod daemon;
+pub(crate) mod receiver;
 
 use std::sync::Arc;
 
