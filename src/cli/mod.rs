@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod config;
+pub mod demo;
 pub mod healthcheck;
 mod logging;
 pub mod migrate;
@@ -35,6 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Demo(demo::Args),
     Config(config::Args),
     Rules(rules::Args),
     Scan(scan::Args),
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: anyhow::Result<ExitCode> = match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Config(args) => config::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Scan(args) => scan::run(args),

@@ -58,7 +58,7 @@ pub(super) fn run(
 
 /// The warning that Chat sends when four fifths of a limit are used (page `overlimit`).
 pub(super) fn alarm(shared: &Shared, command: &str, calls: usize, limit: u32, now: Timestamp) {
-    let Some(callbacks) = &shared.callbacks else { return };
+    let Some(callbacks) = shared.callbacks.get() else { return };
     let mut last = lock(&shared.last_alarm);
     let quiet = last.is_some_and(|last| now.since(last) < ALARM_EVERY);
     if calls * 5 > limit as usize * 4 && !quiet {
@@ -196,7 +196,7 @@ pub(super) fn deliver(
     now: Timestamp,
 ) -> Result<MsgSeq, Code> {
     let (seq, is_new) = lock(&shared.world).send(new, now)?;
-    if is_new && announced && shared.callbacks.is_some() {
+    if is_new && announced && shared.callbacks.get().is_some() {
         let fields = json!({"From_Account": new.sender, "Operator_Account": new.operator,
             "Random": new.random, "MsgSeq": seq, "MsgTime": now.secs(),
             "OnlineOnlyFlag": u8::from(new.online_only), "MsgBody": parsed(&new.body),

@@ -66,7 +66,7 @@ fn summary(shared: &Shared) -> Value {
         let world = lock(&shared.world);
         (world.messages().count(), world.recalled().len())
     };
-    let callbacks = shared.callbacks.as_ref().map(|callbacks| {
+    let callbacks = shared.callbacks.get().map(|callbacks| {
         let counts = callbacks.counts();
         let count = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         json!({"accepted": count(&counts.accepted), "failed": count(&counts.failed)})

@@ -29,7 +29,7 @@ mod world;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
@@ -111,7 +111,7 @@ pub(crate) struct Shared {
     log: Mutex<Log>,
     limits: Mutex<Limits>,
     last_alarm: Mutex<Option<Timestamp>>,
-    callbacks: Option<Callbacks>,
+    callbacks: OnceLock<Callbacks>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -140,7 +140,7 @@ impl Shared {
         fields: Value,
         now: Timestamp,
     ) {
-        let Some(callbacks) = &self.callbacks else { return };
+        let Some(callbacks) = self.callbacks.get() else { return };
         let mut body = json!({"CallbackCommand": command, "GroupId": group,
             "EventTime": now.millis()});
         if let Some(group_type) = lock(&self.world).type_of(group) {
@@ -179,13 +179,6 @@ impl Sim {
         let listener = TcpListener::bind(options.listen).await?;
         let addr = listener.local_addr()?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let callbacks = match &options.callback {
-            Some(target) => {
-                let endpoint = Arc::new(Endpoint::new(target, options.app_id)?);
-                Some(Callbacks::start(&endpoint, &options.clock, &tasks, &stop))
-            }
-            None => None,
-        };
         let world = World::new(options.unknown_exist, options.roaming, options.max_messages);
         let shared = Arc::new(Shared {
             app_id: options.app_id,
@@ -198,10 +191,25 @@ impl Sim {
             log: Mutex::new(Log::new(options.max_log)),
             limits: Mutex::default(),
             last_alarm: Mutex::default(),
-            callbacks,
+            callbacks: OnceLock::new(),
         });
-        tasks.spawn(server::listen(listener, shared.clone(), tasks.clone(), stop.clone()));
-        Ok(Self { shared, addr, tasks, stop })
+        let sim = Self { shared, addr, tasks, stop };
+        if let Some(target) = &options.callback {
+            sim.call_back(target)?;
+        }
+        let (shared, tasks, stop) = (sim.shared.clone(), sim.tasks.clone(), sim.stop.clone());
+        sim.tasks.spawn(server::listen(listener, shared, tasks, stop));
+        Ok(sim)
+    }
+
+    /// Sends callbacks from now on, where none were sent before: for who is called back at an
+    /// address that is known only later. Callbacks that have a target keep it.
+    pub fn call_back(&self, target: &CallbackTarget) -> io::Result<()> {
+        let endpoint = Arc::new(Endpoint::new(target, self.shared.app_id)?);
+        self.shared.callbacks.get_or_init(|| {
+            Callbacks::start(&endpoint, &self.shared.clock, &self.tasks, &self.stop)
+        });
+        Ok(())
     }
 
     #[must_use]
@@ -292,7 +300,7 @@ impl Sim {
     /// What became of the callbacks that the simulation sent by itself.
     #[must_use]
     pub fn callbacks(&self) -> Option<Arc<CallbackCounts>> {
-        self.shared.callbacks.as_ref().map(|callbacks| callbacks.counts().clone())
+        self.shared.callbacks.get().map(|callbacks| callbacks.counts().clone())
     }
 
     /// Stops and waits until nothing of it runs.
