@@ -7,9 +7,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod config;
+pub mod demo;
+pub mod healthcheck;
+mod logging;
+pub mod migrate;
 pub mod output;
 pub mod rules;
 pub mod scan;
+pub mod serve;
+pub mod settings;
+pub mod sim;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
@@ -27,8 +35,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
+    Demo(demo::Args),
+    Config(config::Args),
     Rules(rules::Args),
     Scan(scan::Args),
+    Migrate(migrate::Args),
+    Healthcheck(healthcheck::Args),
+    Sim(sim::Args),
 }
 
 /// Reads the arguments of the process, does what they say, and answers with the exit code.
@@ -36,8 +50,14 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: anyhow::Result<ExitCode> = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Config(args) => config::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Scan(args) => scan::run(args),
+        Command::Migrate(args) => migrate::run(args),
+        Command::Healthcheck(args) => healthcheck::run(args),
+        Command::Sim(args) => sim::run(args),
     };
     match done {
         Ok(code) => code,

@@ -1,6 +1,6 @@
 //! Writing to stdout and stderr. A closed pipe is no error.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Writes a line of data to stdout.
@@ -24,5 +24,40 @@ fn quiet_on_broken_pipe(written: io::Result<()>) {
         && error.kind() == io::ErrorKind::BrokenPipe
     {
         std::process::exit(0);
+    }
+}
+
+/// A line on stderr that is written over while a terminal shows it, and otherwise written at times.
+pub struct LiveLine {
+    terminal: bool,
+    wanted: bool,
+    shown: usize,
+}
+
+impl LiveLine {
+    /// Shows nothing at all unless wanted.
+    #[must_use]
+    pub fn new(wanted: bool) -> Self {
+        Self { terminal: io::stderr().is_terminal(), wanted, shown: 0 }
+    }
+
+    /// Shows a text in place of the one before. Without a terminal every tenth is written.
+    pub fn show(&mut self, text: impl std::fmt::Display) {
+        self.shown += 1;
+        if !self.wanted {
+            return;
+        }
+        if self.terminal {
+            quiet_on_broken_pipe(write!(io::stderr().lock(), "\r\x1b[2K{text}"));
+        } else if self.shown % 10 == 1 {
+            note(text);
+        }
+    }
+
+    /// Leaves the last text standing.
+    pub fn end(&mut self) {
+        if self.wanted && self.terminal && self.shown > 0 {
+            note("");
+        }
     }
 }

@@ -1,0 +1,88 @@
+//! The role that answers questions. It reads only, and never holds up a callback.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::Error;
+use crate::model::Timestamp;
+
+/// Answers audit questions.
+#[async_trait]
+pub trait Audit: Send + Sync {
+    /// One page of a view, newest first, after a filter.
+    async fn page(&self, view: View, filter: &Filter) -> Result<Page, Error>;
+
+    /// How many jobs stand in each state; states without a job are left out. Reads every job.
+    async fn jobs_by_state(&self) -> Result<Vec<(String, i64)>, Error>;
+
+    /// The same for jobs that are not finished, at the cost of these alone.
+    async fn unfinished_by_state(&self) -> Result<Vec<(String, i64)>, Error>;
+
+    /// Whether the database can be read.
+    async fn ping(&self) -> Result<(), Error>;
+}
+
+/// What can be listed. The columns are those of the SQL view of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    Messages,
+    Conflicts,
+    Quarantine,
+    Hits,
+    Recalls,
+    Calls,
+    Operations,
+}
+
+/// Which rows are wanted. An empty filter wants all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub group: Option<String>,
+    pub topic: Option<String>,
+    pub sender: Option<String>,
+    pub rule: Option<String>,
+    /// A job state, a verdict, a call outcome: what the view has.
+    pub state: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Where the page before ended.
+    pub cursor: Option<i64>,
+    /// Rows a page; 0 stands for 100.
+    pub limit: usize,
+}
+
+/// One value of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    Null,
+    Integer(i64),
+    Text(String),
+}
+
+impl From<Cell> for Value {
+    fn from(cell: Cell) -> Self {
+        match cell {
+            Cell::Null => Value::Null,
+            Cell::Integer(number) => number.into(),
+            Cell::Text(text) => text.into(),
+        }
+    }
+}
+
+/// Rows of a view.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Cell>>,
+    /// Give it as the next filter's cursor; `None` when nothing is left.
+    pub next: Option<i64>,
+}
+
+impl Page {
+    /// A row's value by the column's name.
+    #[must_use]
+    pub fn cell<'a>(&self, row: &'a [Cell], column: &str) -> &'a Cell {
+        let place = self.columns.iter().position(|name| name == column);
+        place.and_then(|place| row.get(place)).unwrap_or(&Cell::Null)
+    }
+}

@@ -1,0 +1,429 @@
+//! The tests that every backend has to pass. A backend calls [`contract_tests`] with a function that
+//! makes an empty store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::model::{
+    Action, Element, GroupType, Hit, JobState, Judgement, Mentions, Message, MessageKey, Mode,
+    MsgSeq, RequestedBy, Severity, Signals, Source, Text, Timestamp, Verdict,
+};
+
+/// Makes one `#[tokio::test]` of each test of the contract.
+macro_rules! contract_tests {
+    ($fresh:expr) => {
+        $crate::store::contract::contract_tests!(@each $fresh;
+            a_message_is_stored_once,
+            other_content_under_the_same_key_is_kept_beside_the_first,
+            a_key_that_comes_twice_in_one_batch_is_stored_once,
+            a_conflict_gets_no_second_unfinished_job,
+            topics_number_their_messages_apart,
+            a_job_is_leased_once,
+            an_answer_to_an_older_lease_changes_nothing,
+            a_lease_given_back_leaves_no_trace,
+            a_crash_leaves_jobs_waiting_with_an_unclear_outcome,
+            a_recall_by_others_ends_a_waiting_job,
+            a_callback_confirms_an_unclear_recall,
+            a_repeat_answered_with_gone_is_recalled_once_confirmed,
+            a_destroyed_group_refuses_its_jobs_and_starts_afresh,
+            a_destroyed_topic_leaves_its_siblings_alone,
+            quarantine_is_bounded,
+            pages_go_backwards_through_everything,
+            what_waits_is_told_to_the_worker,
+        );
+    };
+    (@each $fresh:expr; $($name:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let fresh = $fresh;
+                let (store, _kept) = fresh().await;
+                $crate::store::contract::rules(&store).await;
+                $crate::store::contract::$name(&store).await;
+            }
+        )+
+    };
+}
+pub(super) use contract_tests;
+
+const NOW: Timestamp = Timestamp(1_764_000_000_000);
+const VERSION: &str = "v1";
+
+pub(super) async fn rules(store: &dyn Store) {
+    let rules = RuleSet { version: VERSION.into(), rules: "[]".into(), at: NOW };
+    store.rules_loaded(rules).await.unwrap();
+}
+
+fn key(group: &str, topic: &str, msg_seq: MsgSeq) -> MessageKey {
+    MessageKey { group_id: group.into(), topic_id: topic.into(), msg_seq }
+}
+
+fn record(key: MessageKey, text: &str, recall: bool) -> Record {
+    let mut hash = [0; 16];
+    hash[..text.len().min(16)].copy_from_slice(&text.as_bytes()[..text.len().min(16)]);
+    let hit = Hit {
+        rule: "bait".into(),
+        mode: Mode::Live,
+        severity: Severity::High,
+        action: Action::Recall,
+        start: 0,
+        end: 2,
+        text: text.chars().take(2).collect(),
+    };
+    Record {
+        message: Message {
+            key,
+            group_type: GroupType("Public".into()),
+            sender: "mallory".into(),
+            operator: "mallory".into(),
+            sent_at: NOW,
+            received_at: NOW.after(Duration::from_millis(30)),
+            source: Source::Callback,
+            online_only: false,
+            platform: "Android".into(),
+            mentions: Mentions::default(),
+            elements: vec![Element {
+                msg_type: "TIMTextElem".into(),
+                content: serde_json::json!({ "Text": text }),
+            }],
+            cloud_custom_data: String::new(),
+            text: Text::bare(text),
+            content_hash: hash,
+        },
+        judgement: Judgement {
+            verdict: if recall { Verdict::Recall } else { Verdict::Pass },
+            hits: if recall { vec![hit] } else { Vec::new() },
+            rules_version: VERSION.into(),
+        },
+        signals: Signals::default(),
+        job: recall.then(|| NewJob {
+            state: JobState::Pending,
+            reason: None,
+            severity: Severity::High,
+            requested_by: RequestedBy::Rule("bait".into()),
+        }),
+    }
+}
+
+async fn rows(store: &dyn Store, view: View) -> Page {
+    store.page(view, &Filter::default()).await.unwrap()
+}
+
+async fn states(store: &dyn Store) -> Vec<String> {
+    let page = rows(store, View::Recalls).await;
+    page.rows.iter().map(|row| text(page.cell(row, "state"))).collect()
+}
+
+fn text(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.clone(),
+        Cell::Integer(number) => number.to_string(),
+        Cell::Null => "null".into(),
+    }
+}
+
+async fn waiting(store: &dyn Store) -> Vec<QueuedJob> {
+    store.waiting(0, 100).await.unwrap()
+}
+
+async fn lease_all(store: &dyn Store) -> Lease {
+    let jobs = waiting(store).await;
+    let request = LeaseRequest {
+        conversation_id: jobs[0].conversation.conversation_id,
+        jobs: jobs.iter().map(|job| job.job_id).collect(),
+        at: NOW.after(Duration::from_millis(40)),
+    };
+    store.lease(vec![request]).await.unwrap().remove(0)
+}
+
+fn finished(lease: &Lease) -> FinishedCall {
+    FinishedCall {
+        call_id: lease.call_id,
+        started_at: NOW.after(Duration::from_millis(41)),
+        finished_at: NOW.after(Duration::from_millis(90)),
+        duration_ms: 49,
+        http_status: Some(200),
+        error_code: Some(0),
+        outcome: CallOutcome::Answered,
+    }
+}
+
+fn update(job: &LeasedJob, state: JobState, ret_code: Option<i64>) -> JobUpdate {
+    JobUpdate {
+        job_id: job.job_id,
+        lease: job.lease,
+        state,
+        ret_code,
+        reason: None,
+        due_at: NOW,
+        failed: false,
+        unclear: ret_code.is_none(),
+    }
+}
+
+fn recalled(seqs: &[MsgSeq], ours: bool) -> Recalled {
+    Recalled {
+        group_id: "g".into(),
+        topic_id: "".into(),
+        seqs: seqs.to_vec(),
+        ours,
+        operator: "somebody".into(),
+        at: NOW.after(Duration::from_millis(95)),
+    }
+}
+
+pub(super) async fn a_message_is_stored_once(store: &dyn Store) {
+    let record = record(key("g", "", 1), "加微信领红包", true);
+    assert_eq!(store.record(record.clone()).await.unwrap(), Recorded::New);
+    assert_eq!(store.record(record).await.unwrap(), Recorded::Duplicate);
+    let messages = rows(store, View::Messages).await;
+    assert_eq!(messages.rows.len(), 1);
+    let row = &messages.rows[0];
+    assert_eq!(text(messages.cell(row, "group_id")), "g");
+    assert_eq!(text(messages.cell(row, "text")), "加微信领红包");
+    assert_eq!(text(messages.cell(row, "verdict")), "recall");
+    assert_eq!(text(messages.cell(row, "source")), "callback");
+    assert_eq!(text(messages.cell(row, "rules_version")), VERSION);
+    assert_eq!(text(messages.cell(row, "received_at_iso")), "2025-11-24T16:00:00.030Z");
+    let hits = rows(store, View::Hits).await;
+    assert_eq!(hits.rows.len(), 1);
+    assert_eq!(text(hits.cell(&hits.rows[0], "matched_text")), "加微");
+    assert_eq!(states(store).await, ["pending"]);
+}
+
+pub(super) async fn other_content_under_the_same_key_is_kept_beside_the_first(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "benign", false)).await.unwrap();
+    let bad = record(key("g", "", 1), "bad", true);
+    assert_eq!(store.record(bad.clone()).await.unwrap(), Recorded::Conflict);
+    assert_eq!(store.record(bad).await.unwrap(), Recorded::Duplicate);
+    let messages = rows(store, View::Messages).await;
+    assert_eq!(messages.rows.len(), 1);
+    assert_eq!(text(messages.cell(&messages.rows[0], "text")), "benign");
+    let conflicts = rows(store, View::Conflicts).await;
+    assert_eq!(text(conflicts.cell(&conflicts.rows[0], "text")), "bad");
+    assert_eq!(text(conflicts.cell(&conflicts.rows[0], "verdict")), "recall");
+    assert_eq!(states(store).await, ["pending"]);
+    assert_eq!(rows(store, View::Hits).await.rows.len(), 1);
+}
+
+pub(super) async fn a_key_that_comes_twice_in_one_batch_is_stored_once(store: &dyn Store) {
+    let one = || store.record(record(key("g", "", 7), "one", false));
+    let other = store.record(record(key("g", "", 7), "other", false));
+    let (a, b, c, d) = tokio::join!(one(), one(), other, one());
+    let outcomes = [a.unwrap(), b.unwrap(), c.unwrap(), d.unwrap()];
+    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
+    assert_eq!(
+        (count(Recorded::New), count(Recorded::Duplicate), count(Recorded::Conflict)),
+        (1, 2, 1)
+    );
+}
+
+pub(super) async fn a_conflict_gets_no_second_unfinished_job(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad one", true)).await.unwrap();
+    store.record(record(key("g", "", 1), "bad two", true)).await.unwrap();
+    assert_eq!(states(store).await, ["pending"]);
+    let lease = lease_all(store).await;
+    let updates = vec![update(&lease.jobs[0], JobState::Recalled, Some(0))];
+    store.finish(finished(&lease), updates).await.unwrap();
+    store.record(record(key("g", "", 1), "bad three", true)).await.unwrap();
+    assert_eq!(states(store).await, ["pending", "recalled"]);
+}
+
+pub(super) async fn topics_number_their_messages_apart(store: &dyn Store) {
+    for topic in ["", "a", "b"] {
+        let outcome = store.record(record(key("g", topic, 1), "bad", true)).await.unwrap();
+        assert_eq!(outcome, Recorded::New);
+    }
+    let mut topics: Vec<_> = waiting(store)
+        .await
+        .iter()
+        .map(|job| job.conversation.topic_id.as_str().to_owned())
+        .collect();
+    topics.sort();
+    assert_eq!(topics, ["", "a", "b"]);
+}
+
+pub(super) async fn a_job_is_leased_once(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let jobs = waiting(store).await;
+    let request = LeaseRequest {
+        conversation_id: jobs[0].conversation.conversation_id,
+        jobs: vec![jobs[0].job_id],
+        at: NOW,
+    };
+    let leases = store.lease(vec![request.clone(), request]).await.unwrap();
+    assert_eq!((leases[0].jobs.len(), leases[1].jobs.len()), (1, 0));
+    assert_eq!(waiting(store).await, []);
+    let updates = vec![update(&leases[0].jobs[0], JobState::Recalled, Some(0))];
+    let settled = store.finish(finished(&leases[0]), updates).await.unwrap();
+    assert_eq!(settled[0].exposure_ms, Some(90));
+    let calls = rows(store, View::Calls).await;
+    assert_eq!(calls.rows.len(), 1);
+    assert_eq!(text(calls.cell(&calls.rows[0], "sequences")), "[1]");
+    assert_eq!(text(calls.cell(&calls.rows[0], "outcome")), "answered");
+    let recalls = rows(store, View::Recalls).await;
+    assert_eq!(text(recalls.cell(&recalls.rows[0], "exposure_ms")), "90");
+    assert_eq!(text(recalls.cell(&recalls.rows[0], "attempts")), "1");
+}
+
+pub(super) async fn an_answer_to_an_older_lease_changes_nothing(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let old = lease_all(store).await;
+    store.recover(NOW).await.unwrap();
+    let new = lease_all(store).await;
+    let late = vec![update(&old.jobs[0], JobState::Dead, Some(10004))];
+    assert_eq!(store.finish(finished(&old), late).await.unwrap(), []);
+    assert_eq!(states(store).await, ["leased"]);
+    let answer = vec![update(&new.jobs[0], JobState::Recalled, Some(0))];
+    assert_eq!(store.finish(finished(&new), answer).await.unwrap().len(), 1);
+    assert_eq!(states(store).await, ["recalled"]);
+}
+
+pub(super) async fn a_lease_given_back_leaves_no_trace(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let before = waiting(store).await;
+    let lease = lease_all(store).await;
+    store.unlease(lease).await.unwrap();
+    assert_eq!(waiting(store).await, before);
+    assert_eq!(rows(store, View::Calls).await.rows.len(), 0);
+    let recalls = rows(store, View::Recalls).await;
+    assert_eq!(text(recalls.cell(&recalls.rows[0], "attempts")), "0");
+}
+
+pub(super) async fn a_crash_leaves_jobs_waiting_with_an_unclear_outcome(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    lease_all(store).await;
+    assert_eq!(store.recover(NOW).await.unwrap(), 1);
+    assert_eq!(store.recover(NOW).await.unwrap(), 0);
+    assert!(lease_all(store).await.jobs[0].unclear);
+    let calls = rows(store, View::Calls).await;
+    assert_eq!(text(calls.cell(&calls.rows[1], "outcome")), "unclear");
+    assert!(store.last_call_at().await.unwrap().is_some());
+}
+
+pub(super) async fn a_recall_by_others_ends_a_waiting_job(store: &dyn Store) {
+    let mut events = store.subscribe().await.unwrap();
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    store.recalled(recalled(&[1, 2], false)).await.unwrap();
+    assert_eq!(states(store).await, ["gone"]);
+    assert!(matches!(events.recv().await, Some(JobEvent::Queued(_))));
+    assert!(matches!(events.recv().await, Some(JobEvent::Withdrawn(ids)) if ids.len() == 1));
+}
+
+pub(super) async fn a_callback_confirms_an_unclear_recall(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let lease = lease_all(store).await;
+    let unclear = vec![update(&lease.jobs[0], JobState::Retry, None)];
+    store.finish(finished(&lease), unclear).await.unwrap();
+    store.recalled(recalled(&[1], true)).await.unwrap();
+    assert_eq!(states(store).await, ["recalled"]);
+    let recalls = rows(store, View::Recalls).await;
+    assert_eq!(text(recalls.cell(&recalls.rows[0], "exposure_ms")), "null");
+    assert_ne!(text(recalls.cell(&recalls.rows[0], "confirmed_at")), "null");
+}
+
+pub(super) async fn a_repeat_answered_with_gone_is_recalled_once_confirmed(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let lease = lease_all(store).await;
+    let unclear = vec![update(&lease.jobs[0], JobState::Retry, None)];
+    store.finish(finished(&lease), unclear).await.unwrap();
+    let lease = lease_all(store).await;
+    let gone = vec![update(&lease.jobs[0], JobState::Gone, Some(10030))];
+    store.finish(finished(&lease), gone).await.unwrap();
+    assert_eq!(states(store).await, ["gone"]);
+    store.recalled(recalled(&[1], true)).await.unwrap();
+    assert_eq!(states(store).await, ["recalled"]);
+}
+
+fn destroyed(topics: &[&str], at: Timestamp) -> Destroyed {
+    Destroyed {
+        group_id: "g".into(),
+        topic_ids: topics.iter().map(|topic| (*topic).into()).collect(),
+        at,
+    }
+}
+
+pub(super) async fn a_destroyed_group_refuses_its_jobs_and_starts_afresh(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let gone_at = NOW.after(Duration::from_secs(5));
+    store.destroyed(destroyed(&[], gone_at)).await.unwrap();
+    assert_eq!(states(store).await, ["refused"]);
+    // A straggler of the first life, then the same sequence in the second.
+    let late = record(key("g", "", 2), "late", true);
+    store.record(late).await.unwrap();
+    assert_eq!(states(store).await, ["refused", "refused"]);
+    let mut again = record(key("g", "", 1), "other", true);
+    again.message.sent_at = gone_at.after(Duration::from_secs(60));
+    assert_eq!(store.record(again.clone()).await.unwrap(), Recorded::New);
+    // The callback comes once more; the second life goes on.
+    store.destroyed(destroyed(&[], gone_at)).await.unwrap();
+    assert_eq!(states(store).await, ["pending", "refused", "refused"]);
+    assert_eq!(store.record(again).await.unwrap(), Recorded::Duplicate);
+}
+
+pub(super) async fn a_destroyed_topic_leaves_its_siblings_alone(store: &dyn Store) {
+    for topic in ["", "a", "b"] {
+        store.record(record(key("g", topic, 1), "bad", true)).await.unwrap();
+    }
+    store.destroyed(destroyed(&["a"], NOW.after(Duration::from_secs(5)))).await.unwrap();
+    assert_eq!(states(store).await, ["pending", "refused", "pending"]);
+}
+
+pub(super) async fn quarantine_is_bounded(store: &dyn Store) {
+    for n in 0..7 {
+        let body = Quarantined {
+            received_at: NOW,
+            command: "Group.CallbackAfterSendMsg".into(),
+            reason: "no GroupId".into(),
+            body: vec![b'0' + n, 0xff],
+        };
+        store.quarantine(body).await.unwrap();
+    }
+    let kept = rows(store, View::Quarantine).await;
+    assert_eq!(kept.rows.len(), 5);
+    assert_eq!(text(kept.cell(&kept.rows[4], "body")), "2\u{fffd}");
+}
+
+pub(super) async fn pages_go_backwards_through_everything(store: &dyn Store) {
+    for seq in 1..=25 {
+        store.record(record(key("g", "", seq), "x", seq % 5 == 0)).await.unwrap();
+    }
+    let mut filter = Filter { limit: 10, group: Some("g".into()), ..Filter::default() };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.page(View::Messages, &filter).await.unwrap();
+        seen.extend(page.rows.iter().map(|row| page.cell(row, "msg_seq").clone()));
+        filter.cursor = page.next;
+        if page.next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (1..=25).rev().map(Cell::Integer).collect::<Vec<_>>());
+    let of = |filter: Filter| async move {
+        store.page(View::Messages, &filter).await.unwrap().rows.len()
+    };
+    assert_eq!(of(Filter { rule: Some("bait".into()), ..Filter::default() }).await, 5);
+    assert_eq!(of(Filter { state: Some("recall".into()), ..Filter::default() }).await, 5);
+    assert_eq!(of(Filter { group: Some("' or 1 --".into()), ..Filter::default() }).await, 0);
+    assert_eq!(of(Filter { since: Some(NOW), until: Some(NOW), ..Filter::default() }).await, 0);
+    let refused = Filter { rule: Some("bait".into()), ..Filter::default() };
+    assert!(matches!(store.page(View::Calls, &refused).await, Err(Error::Invalid(_))));
+    assert_eq!(store.jobs_by_state().await.unwrap(), [("pending".to_owned(), 5)]);
+}
+
+pub(super) async fn what_waits_is_told_to_the_worker(store: &dyn Store) {
+    let mut events = store.subscribe().await.unwrap();
+    store.record(record(key("g", "", 1), "fine", false)).await.unwrap();
+    let mut online = record(key("g", "", 2), "bad", true);
+    if let Some(job) = &mut online.job {
+        job.state = JobState::Refused;
+    }
+    store.record(online).await.unwrap();
+    store.record(record(key("g", "", 3), "bad", true)).await.unwrap();
+    let Some(JobEvent::Queued(job)) = events.recv().await else { panic!("no job was told of") };
+    assert_eq!((job.msg_seq, job.severity), (3, Severity::High));
+    assert_eq!(vec![job], waiting(store).await);
+    assert!(events.try_recv().is_err());
+    assert_eq!(Arc::strong_count(&waiting(store).await[0].conversation), 1);
+}

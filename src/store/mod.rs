@@ -1,0 +1,56 @@
+//! Where everything is kept, behind traits by role, so that a second backend can follow.
+//!
+//! What every backend promises, and `contract` checks:
+//!
+//! - Each method is one transaction. When it returns `Ok`, its effect survives a crash.
+//! - [`Intake::record`] stores message, verdict, hits and recall job together; the same message again
+//!   changes nothing.
+//! - A job is leased with a number that grows; whoever holds an older number can change nothing.
+//! - A message has at most one unfinished job.
+
+mod audit;
+#[cfg(test)]
+mod contract;
+mod intake;
+mod jobs;
+pub mod sqlite;
+
+pub use audit::{Audit, Cell, Filter, Page, View};
+pub use intake::{Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet};
+pub use jobs::{
+    CallOutcome, Conversation, ConversationId, FinishedCall, JobEvent, JobEvents, JobUpdate, Jobs,
+    Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
+};
+
+/// All roles of one backend.
+pub trait Store: Intake + Jobs + Audit {}
+impl<T: Intake + Jobs + Audit> Store for T {}
+
+/// Why the store did not do what it was asked to. Nothing of it happened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// More waits than may wait. Trying later may help.
+    #[error("the store is overloaded: {0} writes wait")]
+    Overloaded(usize),
+    /// The disk is full, the file cannot be written, the database is broken.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// Another process holds the database.
+    #[error("{path} is in use by another quell: one daemon a database")]
+    Locked { path: String },
+    /// The SQLite library has a bug that loses commits.
+    #[error("SQLite {found} is too old: {wanted} is the first without the WAL-reset bug")]
+    SqliteTooOld { found: String, wanted: &'static str },
+    /// The database was made by a newer quell.
+    #[error("the database has schema version {found}, this quell knows up to {known}")]
+    TooNew { found: i64, known: i64 },
+    /// The database wants `quell migrate` first.
+    #[error("the database has schema version {found}, {known} is needed: run `quell migrate`")]
+    NotMigrated { found: i64, known: i64 },
+}

@@ -1,0 +1,343 @@
+//! [`Jobs`] on SQLite.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::Sqlite;
+use super::open::unavailable;
+use super::writer::{Operation, Writing};
+use crate::model::{GroupType, JobId, JobState, Severity, Timestamp};
+use crate::store::{
+    Conversation, ConversationId, Error, FinishedCall, JobEvents, JobUpdate, Jobs, Lease,
+    LeaseRequest, LeasedJob, QueuedJob, SettledJob,
+};
+
+#[async_trait]
+impl Jobs for Sqlite {
+    async fn subscribe(&self) -> Result<JobEvents, Error> {
+        Ok(self.writer.subscribe())
+    }
+    async fn recover(&self, now: Timestamp) -> Result<u64, Error> {
+        self.writer.perform(Recover { now }).await
+    }
+    async fn waiting(&self, after: JobId, limit: usize) -> Result<Vec<QueuedJob>, Error> {
+        let rows = sqlx::query(
+            "select j.job_id, j.conversation_id, j.msg_seq, j.severity, j.background, j.sent_at,
+                 j.due_at, c.group_id, c.topic_id, c.group_type
+             from recall_jobs j indexed by recall_jobs_waiting
+             join conversations c on c.conversation_id = j.conversation_id
+             where j.state in ('pending', 'retry') and j.job_id > ?
+             order by j.job_id limit ?",
+        )
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let mut conversations = HashMap::new();
+        Ok(rows.iter().map(|row| queued_job(row, &mut conversations)).collect())
+    }
+    async fn lease(&self, requests: Vec<LeaseRequest>) -> Result<Vec<Lease>, Error> {
+        self.writer.perform(TakeLeases { requests }).await
+    }
+    async fn unlease(&self, lease: Lease) -> Result<(), Error> {
+        self.writer.perform(GiveBack { lease }).await
+    }
+    async fn finish(
+        &self,
+        call: FinishedCall,
+        updates: Vec<JobUpdate>,
+    ) -> Result<Vec<SettledJob>, Error> {
+        self.writer.perform(Finish { call, updates }).await
+    }
+    async fn give_up(
+        &self,
+        jobs: Vec<JobId>,
+        state: JobState,
+        reason: String,
+        at: Timestamp,
+    ) -> Result<Vec<SettledJob>, Error> {
+        self.writer.perform(GiveUp { jobs, state, reason, at }).await
+    }
+    async fn last_call_at(&self) -> Result<Option<Timestamp>, Error> {
+        let last: Option<i64> = sqlx::query_scalar("select max(started_at) from calls")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        Ok(last.map(Timestamp))
+    }
+}
+
+fn queued_job(
+    row: &SqliteRow,
+    conversations: &mut HashMap<ConversationId, Arc<Conversation>>,
+) -> QueuedJob {
+    let conversation_id = row.get(1);
+    let conversation = conversations.entry(conversation_id).or_insert_with(|| {
+        Arc::new(Conversation {
+            conversation_id,
+            group_id: row.get::<&str, _>(7).into(),
+            topic_id: row.get::<&str, _>(8).into(),
+            group_type: GroupType(row.get(9)),
+        })
+    });
+    QueuedJob {
+        job_id: row.get(0),
+        conversation: Arc::clone(conversation),
+        msg_seq: u64::try_from(row.get::<i64, _>(2)).unwrap_or(0),
+        severity: severity(row.get(3)),
+        background: row.get(4),
+        sent_at: Timestamp(row.get(5)),
+        due_at: Timestamp(row.get(6)),
+    }
+}
+
+fn severity(number: i64) -> Severity {
+    let place = usize::try_from(number).unwrap_or(0);
+    Severity::ALL.get(place).copied().unwrap_or_default()
+}
+
+struct Recover {
+    now: Timestamp,
+}
+
+#[async_trait]
+impl Operation for Recover {
+    type Answer = u64;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
+        let put_back = sqlx::query(
+            "update recall_jobs set state = 'retry', unclear = 1, due_at = ?,
+                 reason = 'stopped while the call was under way'
+             where state = 'leased'",
+        )
+        .bind(self.now.millis())
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?
+        .rows_affected();
+        sqlx::query("update calls set outcome = 'unclear' where outcome = 'started'")
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        Ok(put_back)
+    }
+}
+
+struct TakeLeases {
+    requests: Vec<LeaseRequest>,
+}
+
+#[async_trait]
+impl Operation for TakeLeases {
+    type Answer = Vec<Lease>;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<Lease>, Error> {
+        let mut leases = Vec::with_capacity(self.requests.len());
+        for request in &self.requests {
+            leases.push(take(writing, request).await?);
+        }
+        Ok(leases)
+    }
+}
+
+async fn take(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<Lease, Error> {
+    let rows = sqlx::query(
+        "update recall_jobs set state = 'leased', lease = lease + 1, attempts = attempts + 1,
+             called_at = ?
+         where job_id in (select value from json_each(?)) and state in ('pending', 'retry')
+           and conversation_id = ?
+         returning job_id, msg_seq, lease, failures, unclear, requested_by",
+    )
+    .bind(request.at.millis())
+    .bind(serde_json::json!(request.jobs).to_string())
+    .bind(request.conversation_id)
+    .fetch_all(&mut *writing.connection)
+    .await
+    .map_err(unavailable)?;
+    let jobs: Vec<_> = rows
+        .iter()
+        .map(|row| LeasedJob {
+            job_id: row.get(0),
+            msg_seq: u64::try_from(row.get::<i64, _>(1)).unwrap_or(0),
+            lease: row.get(2),
+            failures: u32::try_from(row.get::<i64, _>(3)).unwrap_or(u32::MAX),
+            unclear: row.get(4),
+            requested_by: row.get(5),
+        })
+        .collect();
+    if jobs.is_empty() {
+        return Ok(Lease { call_id: 0, jobs });
+    }
+    let call_id = writing.ids.next_call();
+    let sequences: Vec<_> = jobs.iter().map(|job| job.msg_seq).collect();
+    sqlx::query(
+        "insert into calls (call_id, conversation_id, sequences, started_at, outcome)
+         values (?, ?, ?, ?, 'started')",
+    )
+    .bind(call_id)
+    .bind(request.conversation_id)
+    .bind(serde_json::json!(sequences).to_string())
+    .bind(request.at.millis())
+    .execute(&mut *writing.connection)
+    .await
+    .map_err(unavailable)?;
+    Ok(Lease { call_id, jobs })
+}
+
+struct GiveBack {
+    lease: Lease,
+}
+
+#[async_trait]
+impl Operation for GiveBack {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        for job in &self.lease.jobs {
+            sqlx::query(
+                "update recall_jobs set attempts = attempts - 1,
+                     state = case when attempts > 1 then 'retry' else 'pending' end
+                 where job_id = ? and lease = ? and state = 'leased'",
+            )
+            .bind(job.job_id)
+            .bind(job.lease)
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        }
+        sqlx::query("delete from calls where call_id = ? and outcome = 'started'")
+            .bind(self.lease.call_id)
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+}
+
+struct Finish {
+    call: FinishedCall,
+    updates: Vec<JobUpdate>,
+}
+
+#[async_trait]
+impl Operation for Finish {
+    type Answer = Vec<SettledJob>;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<SettledJob>, Error> {
+        let call = &self.call;
+        sqlx::query(
+            "update calls set started_at = ?, duration_ms = ?, http_status = ?, error_code = ?,
+                 outcome = ? where call_id = ?",
+        )
+        .bind(call.started_at.millis())
+        .bind(call.duration_ms)
+        .bind(call.http_status.map(i64::from))
+        .bind(call.error_code)
+        .bind(call.outcome.as_str())
+        .bind(call.call_id)
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        let mut settled = Vec::with_capacity(self.updates.len());
+        for same in alike(&self.updates) {
+            settle(writing, call, &same, &mut settled).await?;
+        }
+        Ok(settled)
+    }
+}
+
+/// Updates that differ in the job alone: most calls end the same way for all their messages, and
+/// then one statement does.
+fn alike(updates: &[JobUpdate]) -> Vec<Vec<&JobUpdate>> {
+    let same = |a: &JobUpdate, b: &JobUpdate| {
+        let b = JobUpdate { job_id: a.job_id, lease: a.lease, ..b.clone() };
+        *a == b
+    };
+    let mut groups: Vec<Vec<&JobUpdate>> = Vec::new();
+    for update in updates {
+        match groups.iter_mut().find(|group| same(group[0], update)) {
+            Some(group) => group.push(update),
+            None => groups.push(vec![update]),
+        }
+    }
+    groups
+}
+
+async fn settle(
+    writing: &mut Writing<'_>,
+    call: &FinishedCall,
+    updates: &[&JobUpdate],
+    settled: &mut Vec<SettledJob>,
+) -> Result<(), Error> {
+    let Some(first) = updates.first() else { return Ok(()) };
+    let leases: Vec<_> = updates.iter().map(|update| (update.job_id, update.lease)).collect();
+    let rows = sqlx::query(
+        "update recall_jobs set
+             state = case when ?1 = 'gone' and unclear and confirmed_at is not null
+                 then 'recalled' else ?1 end,
+             ret_code = coalesce(?2, ret_code),
+             reason = ?3,
+             due_at = ?4,
+             failures = failures + ?5,
+             unclear = max(unclear, ?6),
+             called_at = ?7,
+             finished_at = ?8
+         from json_each(?9) as held
+         where recall_jobs.job_id = held.value ->> 0 and lease = held.value ->> 1
+           and state = 'leased'
+         returning job_id, state, sent_at",
+    )
+    .bind(first.state.as_str())
+    .bind(first.ret_code)
+    .bind(first.reason.as_deref())
+    .bind(first.due_at.millis())
+    .bind(i64::from(first.failed))
+    .bind(i64::from(first.unclear))
+    .bind(call.started_at.millis())
+    .bind(first.state.is_final().then_some(call.finished_at.millis()))
+    .bind(serde_json::json!(leases).to_string())
+    .fetch_all(&mut *writing.connection)
+    .await
+    .map_err(unavailable)?;
+    settled.extend(
+        rows.iter()
+            .map(|row| settled_job(row, (first.ret_code == Some(0)).then_some(call.finished_at))),
+    );
+    Ok(())
+}
+
+fn settled_job(row: &SqliteRow, recalled_at: Option<Timestamp>) -> SettledJob {
+    SettledJob {
+        job_id: row.get(0),
+        state: JobState::from_word(row.get(1)).unwrap_or(JobState::Dead),
+        exposure_ms: recalled_at.map(|at| at.millis() - row.get::<i64, _>(2)),
+    }
+}
+
+struct GiveUp {
+    jobs: Vec<JobId>,
+    state: JobState,
+    reason: String,
+    at: Timestamp,
+}
+
+#[async_trait]
+impl Operation for GiveUp {
+    type Answer = Vec<SettledJob>;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<SettledJob>, Error> {
+        let rows = sqlx::query(
+            "update recall_jobs set state = ?, reason = ?, finished_at = ?
+             where job_id in (select value from json_each(?)) and state in ('pending', 'retry')
+             returning job_id, state, sent_at",
+        )
+        .bind(self.state.as_str())
+        .bind(self.reason.as_str())
+        .bind(self.at.millis())
+        .bind(serde_json::json!(self.jobs).to_string())
+        .fetch_all(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.iter().map(|row| settled_job(row, None)).collect())
+    }
+}

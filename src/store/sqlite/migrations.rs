@@ -1,0 +1,45 @@
+//! The schema's history. Migrations are only ever added; each runs in a transaction of its own
+//! together with its entry in the ledger, so that one killed half-way never happened.
+
+use std::borrow::Cow;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqliteConnection;
+
+use super::open::scalar;
+use crate::store::Error;
+
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "the main path", include_str!("../../../migrations/sqlite/0001_the_main_path.sql"))];
+
+/// The schema version that this quell works with.
+#[must_use]
+pub fn latest_version() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, ..)| *version)
+}
+
+/// The schema version of a database; 0 where nothing was made yet.
+pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
+    let ledger: i64 = scalar(
+        connection,
+        "select count(*) from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
+    )
+    .await?;
+    if ledger == 0 {
+        return Ok(0);
+    }
+    scalar(connection, "select coalesce(max(version), 0) from _sqlx_migrations where success").await
+}
+
+/// Runs what is missing.
+pub(super) async fn run(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let migrations = MIGRATIONS.iter().map(|&(version, description, sql)| {
+        let description = Cow::Borrowed(description);
+        Migration::new(version, description, MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+        .run(connection)
+        .await
+        .map_err(|error| Error::Unavailable(format!("the schema cannot be migrated: {error}")))
+}

@@ -1,0 +1,122 @@
+//! The SQLite backend: one writer with group commit, a pool of readers.
+//!
+//! The file is WAL with `synchronous=FULL`, so that a commit that was answered survives a power cut.
+//! Every write goes through one connection in `BEGIN IMMEDIATE` transactions, each of which takes
+//! whatever waits at that moment (see `writer`). Readers are `query_only`. A lock file beside the
+//! database keeps a second daemon out.
+
+mod audit;
+mod conversations;
+mod intake;
+mod jobs;
+mod migrations;
+mod open;
+mod record;
+mod rows;
+mod writer;
+
+pub use migrations::latest_version;
+pub use open::{Options, Synchronous, migrate, open};
+
+use sqlx::SqlitePool;
+use std::fs::File;
+
+use self::writer::Writer;
+
+/// A database that is open for reading and writing.
+pub struct Sqlite {
+    writer: Writer,
+    readers: SqlitePool,
+    quarantine_rows: u32,
+    /// Held as long as the database is open.
+    _lock: File,
+}
+
+impl Sqlite {
+    /// Whether the latest transaction went through.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.writer.is_healthy()
+    }
+
+    /// Writes what waits, then closes the database.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Error;
+    use crate::store::contract::contract_tests;
+
+    async fn fresh() -> (Sqlite, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            Options { quarantine_rows: 5, ..Options::at(&folder.path().join("quell.db")) };
+        (open(&options).await.unwrap(), folder)
+    }
+
+    contract_tests!(fresh);
+
+    #[tokio::test]
+    async fn a_database_is_held_by_one_daemon() {
+        let (store, folder) = fresh().await;
+        let options = Options::at(&folder.path().join("quell.db"));
+        assert!(matches!(open(&options).await, Err(Error::Locked { .. })));
+        store.close().await;
+        drop(store);
+        open(&options).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_programs_database_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::at(&folder.path().join("other.db"));
+        let (store, _) = (open(&options).await.unwrap(), ());
+        drop(store);
+        let mut other = open::connect_for_tests(&options).await;
+        sqlx::query("pragma application_id = 7").execute(&mut other).await.unwrap();
+        drop(other);
+        assert!(matches!(open(&options).await, Err(Error::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn a_schema_from_the_future_is_refused() {
+        let (store, folder) = fresh().await;
+        store.close().await;
+        drop(store);
+        let options = Options::at(&folder.path().join("quell.db"));
+        let mut connection = open::connect_for_tests(&options).await;
+        sqlx::query(
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+             values (9999, 'later', 1, x'00', 0)",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        drop(connection);
+        assert!(matches!(open(&options).await, Err(Error::TooNew { found: 9999, .. })));
+        assert!(matches!(migrate(&options).await, Err(Error::TooNew { found: 9999, .. })));
+    }
+
+    #[tokio::test]
+    async fn migrating_twice_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::at(&folder.path().join("quell.db"));
+        assert_eq!(migrate(&options).await.unwrap(), (0, latest_version()));
+        assert_eq!(migrate(&options).await.unwrap(), (latest_version(), latest_version()));
+    }
+
+    #[tokio::test]
+    async fn what_was_let_in_is_written_before_closing() {
+        let (store, folder) = fresh().await;
+        crate::store::contract::rules(&store).await;
+        store.close().await;
+        drop(store);
+        let options = Options { migrate: false, ..Options::at(&folder.path().join("quell.db")) };
+        open(&options).await.unwrap();
+    }
+}

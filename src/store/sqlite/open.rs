@@ -1,0 +1,210 @@
+//! Opening: the lock, the version checks, the pragmas, the migrations.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+
+use super::writer::Writer;
+use super::{Sqlite, migrations};
+use crate::store::Error;
+
+/// The first SQLite without the bug that lets two connections, one of them checkpointing, lose
+/// commits (present from 3.7.0 to 3.51.2).
+const SQLITE_WANTED: &str = "3.51.3";
+/// `quel` in ASCII: what `file` and SQLite tools show as the file's application.
+const APPLICATION_ID: i64 = 0x7175_656c;
+
+/// When a commit counts as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// When it is on the disk.
+    #[default]
+    Full,
+    /// When the operating system has it.
+    Normal,
+}
+
+/// How a database is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub path: PathBuf,
+    pub synchronous: Synchronous,
+    /// Writes that may wait before further ones are refused.
+    pub queue: usize,
+    /// Most messages in one transaction.
+    pub batch: usize,
+    pub readers: u32,
+    pub quarantine_rows: u32,
+    /// Whether to bring an older schema up to date, or to refuse it.
+    pub migrate: bool,
+}
+
+impl Options {
+    /// A database at a path, everything else as by default.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            synchronous: Synchronous::Full,
+            queue: 8192,
+            batch: 512,
+            readers: 4,
+            quarantine_rows: 10_000,
+            migrate: true,
+        }
+    }
+}
+
+/// Opens a database, creating it where there is none.
+///
+/// Refuses a file that another quell holds, one of a newer schema, and an SQLite library with the
+/// WAL-reset bug.
+pub async fn open(options: &Options) -> Result<Sqlite, Error> {
+    let lock = lock(&options.path)?;
+    let mut connection = connect(options).await?;
+    refuse_old_library(&mut connection).await?;
+    let found = migrations::version(&mut connection).await?;
+    if found < migrations::latest_version() {
+        // An empty file is no old database: there is nothing in it that a migration could touch.
+        if !options.migrate && found > 0 {
+            return Err(Error::NotMigrated { found, known: migrations::latest_version() });
+        }
+        migrations::run(&mut connection).await?;
+    }
+    if found > migrations::latest_version() {
+        return Err(Error::TooNew { found, known: migrations::latest_version() });
+    }
+    let readers = SqlitePoolOptions::new()
+        .max_connections(options.readers)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_lazy_with(connect_options(options).read_only(true).pragma("query_only", "on"));
+    let writer = Writer::start(connection, connect_options(options), options).await?;
+    Ok(Sqlite { writer, readers, quarantine_rows: options.quarantine_rows, _lock: lock })
+}
+
+/// Brings a database up to date and closes it. Answers the schema version before and after.
+pub async fn migrate(options: &Options) -> Result<(i64, i64), Error> {
+    let _lock = lock(&options.path)?;
+    let mut connection = connect(options).await?;
+    refuse_old_library(&mut connection).await?;
+    let found = migrations::version(&mut connection).await?;
+    if found > migrations::latest_version() {
+        return Err(Error::TooNew { found, known: migrations::latest_version() });
+    }
+    migrations::run(&mut connection).await?;
+    let now = migrations::version(&mut connection).await?;
+    connection.close().await.map_err(unavailable)?;
+    Ok((found, now))
+}
+
+fn lock(database: &Path) -> Result<File, Error> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(
+            |error| Error::Unavailable(format!("{}: {error}", Path::new(&path).display())),
+        )?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::Locked { path: database.display().to_string() })
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(Error::Unavailable(format!("{}: {error}", Path::new(&path).display())))
+        }
+    }
+}
+
+async fn connect(options: &Options) -> Result<SqliteConnection, Error> {
+    let mut connection = connect_options(options)
+        .connect()
+        .await
+        .map_err(|error| Error::Unavailable(format!("{}: {error}", options.path.display())))?;
+    let marked: i64 = scalar(&mut connection, "pragma application_id").await?;
+    if marked == 0 {
+        sqlx::query("pragma application_id = 1903519084")
+            .execute(&mut connection)
+            .await
+            .map_err(unavailable)?;
+    } else if marked != APPLICATION_ID {
+        return Err(Error::Invalid(format!(
+            "{} is a database of another program",
+            options.path.display()
+        )));
+    }
+    Ok(connection)
+}
+
+fn connect_options(options: &Options) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(&options.path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(match options.synchronous {
+            Synchronous::Full => SqliteSynchronous::Full,
+            Synchronous::Normal => SqliteSynchronous::Normal,
+        })
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true)
+        .pragma("mmap_size", "0")
+        .pragma("trusted_schema", "off")
+        .pragma("cell_size_check", "on")
+        // After a checkpoint the WAL file is cut back to this many bytes.
+        .pragma("journal_size_limit", "67108864")
+        // 16 MiB: the upper levels of the indexes of a large database.
+        .pragma("cache_size", "-16384")
+        .statement_cache_capacity(200)
+        .disable_statement_logging()
+}
+
+async fn refuse_old_library(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let found: String = scalar(connection, "select sqlite_version()").await?;
+    if version_parts(&found) < version_parts(SQLITE_WANTED) {
+        return Err(Error::SqliteTooOld { found, wanted: SQLITE_WANTED });
+    }
+    Ok(())
+}
+
+fn version_parts(version: &str) -> Vec<u32> {
+    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+/// The one value of the one row that a query answers.
+pub(super) async fn scalar<T>(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+) -> Result<T, Error>
+where
+    T: Send + Unpin + sqlx::Type<sqlx::Sqlite> + for<'r> sqlx::Decode<'r, sqlx::Sqlite>,
+{
+    sqlx::query_scalar(sql).fetch_one(connection).await.map_err(unavailable)
+}
+
+/// What a failure inside SQLite means to the caller.
+#[expect(clippy::needless_pass_by_value, reason = "it is an argument of map_err")]
+pub(super) fn unavailable(error: sqlx::Error) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+/// A bare connection, for tests that damage a database.
+#[cfg(test)]
+pub(super) async fn connect_for_tests(options: &Options) -> SqliteConnection {
+    connect_options(options).connect().await.expect("the database can be opened")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(version_parts("3.51.10") > version_parts(SQLITE_WANTED));
+        assert!(version_parts("3.6.23") < version_parts(SQLITE_WANTED));
+        assert!(version_parts("3.51.3") >= version_parts(SQLITE_WANTED));
+    }
+}

@@ -1,0 +1,377 @@
+//! The one writer: takes whatever waits, does it in one transaction, and answers all of it at once.
+//!
+//! It never lingers to fill a batch: while one transaction is being synced, the next one's work
+//! gathers by itself. Work that fails a transaction is tried again alone, so that it cannot take
+//! others down with it; after a failed commit the connection is opened anew, since its state is
+//! unknown.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::conversations::Conversations;
+use super::open::{Options, unavailable};
+use super::record::{self, Ids};
+use crate::store::{Error, JobEvent, Record, Recorded};
+
+/// Statements, such as leases, that may wait. Their number is bounded by who issues them.
+const OPERATIONS: usize = 4096;
+/// Most operations in one transaction.
+const OPERATIONS_AT_ONCE: usize = 64;
+/// How long to wait before the database is opened again after a failure.
+const REOPEN_AFTER: Duration = Duration::from_millis(200);
+
+/// Something to be done within a transaction.
+#[async_trait]
+pub(super) trait Operation: Send + Sync + 'static {
+    type Answer: Send + 'static;
+    /// Does it. May be run again if the transaction fails.
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error>;
+}
+
+/// A transaction in progress.
+pub(super) struct Writing<'a> {
+    pub connection: &'a mut SqliteConnection,
+    pub conversations: &'a mut Conversations,
+    pub ids: &'a mut Ids,
+    /// What the queue's worker is told once this is committed.
+    pub events: Vec<JobEvent>,
+}
+
+/// An [`Operation`] and who waits for it.
+#[async_trait]
+trait Pending: Send {
+    async fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error>;
+    fn answer(self: Box<Self>, outcome: Result<(), Error>);
+}
+
+struct Asked<O: Operation> {
+    operation: O,
+    answer: Option<O::Answer>,
+    reply: oneshot::Sender<Result<O::Answer, Error>>,
+}
+
+#[async_trait]
+impl<O: Operation> Pending for Asked<O> {
+    async fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        self.answer = Some(self.operation.run(writing).await?);
+        Ok(())
+    }
+    fn answer(self: Box<Self>, outcome: Result<(), Error>) {
+        let answer = match (outcome, self.answer) {
+            (Ok(()), Some(answer)) => Ok(answer),
+            (Ok(()), None) => Err(Error::Closed),
+            (Err(error), _) => Err(error),
+        };
+        // Whoever asked may have gone; the effect stands.
+        let _ = self.reply.send(answer);
+    }
+}
+
+struct Entry {
+    record: Record,
+    reply: oneshot::Sender<Result<Recorded, Error>>,
+}
+
+/// A handle to the writer.
+pub(super) struct Writer {
+    records: mpsc::Sender<Entry>,
+    operations: mpsc::Sender<Box<dyn Pending>>,
+    shared: Arc<Shared>,
+    task: AsyncMutex<Option<JoinHandle<()>>>,
+    stop: tokio_util::sync::CancellationToken,
+}
+
+#[derive(Default)]
+struct Shared {
+    unhealthy: AtomicBool,
+    listener: Mutex<Option<mpsc::UnboundedSender<JobEvent>>>,
+}
+
+impl Writer {
+    pub(super) async fn start(
+        mut connection: SqliteConnection,
+        reopen: SqliteConnectOptions,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let ids = Ids::read(&mut connection).await?;
+        let (records, records_in) = mpsc::channel(options.queue);
+        let (operations, operations_in) = mpsc::channel(OPERATIONS);
+        let shared = Arc::new(Shared::default());
+        let stop = tokio_util::sync::CancellationToken::new();
+        let task = Task {
+            connection: Some(connection),
+            reopen,
+            conversations: Conversations::default(),
+            ids,
+            batch: options.batch,
+            shared: Arc::clone(&shared),
+        };
+        let task = tokio::spawn(task.run(records_in, operations_in, stop.clone()));
+        Ok(Self { records, operations, shared, task: AsyncMutex::new(Some(task)), stop })
+    }
+
+    /// Hands over a record; fails at once where too many wait.
+    pub(super) async fn record(&self, record: Record) -> Result<Recorded, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.records.try_send(Entry { record, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded(self.records.max_capacity()),
+            mpsc::error::TrySendError::Closed(_) => Error::Closed,
+        })?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Does an operation and answers once it is committed.
+    pub(super) async fn perform<O: Operation>(&self, operation: O) -> Result<O::Answer, Error> {
+        let (reply, answer) = oneshot::channel();
+        let asked = Box::new(Asked { operation, answer: None, reply });
+        self.operations.send(asked).await.map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Sends what happens to the queue to a new listener, in place of the one before.
+    pub(super) fn subscribe(&self) -> mpsc::UnboundedReceiver<JobEvent> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        *lock(&self.shared.listener) = Some(sender);
+        receiver
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        !self.shared.unhealthy.load(Ordering::Relaxed)
+    }
+
+    /// Does what waits, then ends.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.lock().await.take() {
+            // A panic in the writer was reported where it happened.
+            let _ = task.await;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The writer itself.
+struct Task {
+    /// `None` after a failure, until it is opened again.
+    connection: Option<SqliteConnection>,
+    reopen: SqliteConnectOptions,
+    conversations: Conversations,
+    ids: Ids,
+    batch: usize,
+    shared: Arc<Shared>,
+}
+
+/// What goes into one transaction.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    operations: Vec<Box<dyn Pending>>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut records: mpsc::Receiver<Entry>,
+        mut operations: mpsc::Receiver<Box<dyn Pending>>,
+        stop: tokio_util::sync::CancellationToken,
+    ) {
+        loop {
+            let mut batch = Batch::default();
+            tokio::select! {
+                biased;
+                n = operations.recv_many(&mut batch.operations, OPERATIONS_AT_ONCE), if !operations.is_closed() => {
+                    if n == 0 { break; }
+                }
+                n = records.recv_many(&mut batch.entries, self.batch), if !records.is_closed() => {
+                    if n == 0 { break; }
+                }
+                () = stop.cancelled() => {
+                    // Nothing new is let in; what was let in is still done.
+                    records.close();
+                    operations.close();
+                }
+            }
+            while batch.operations.len() < OPERATIONS_AT_ONCE
+                && let Ok(operation) = operations.try_recv()
+            {
+                batch.operations.push(operation);
+            }
+            while batch.entries.len() < self.batch
+                && let Ok(entry) = records.try_recv()
+            {
+                batch.entries.push(entry);
+            }
+            if batch.entries.is_empty() && batch.operations.is_empty() {
+                if records.is_closed() {
+                    break;
+                }
+                continue;
+            }
+            self.write(batch).await;
+        }
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(error = %error, "the database did not close cleanly");
+        }
+    }
+
+    /// Writes a batch; if that fails, each of its parts alone.
+    async fn write(&mut self, mut batch: Batch) {
+        let records: Vec<_> = batch.entries.iter().map(|entry| &entry.record).collect();
+        let first = self.transaction(&records, &mut batch.operations).await;
+        let error = match first {
+            Ok(recorded) => {
+                for (entry, outcome) in batch.entries.into_iter().zip(recorded) {
+                    let _ = entry.reply.send(Ok(outcome));
+                }
+                for operation in batch.operations {
+                    operation.answer(Ok(()));
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        if batch.entries.len() + batch.operations.len() == 1 {
+            return batch.fail(&error);
+        }
+        tracing::warn!(error = %error, "a transaction failed; its parts are tried alone");
+        let mut parts: VecDeque<Batch> = VecDeque::new();
+        parts.extend(
+            batch
+                .operations
+                .into_iter()
+                .map(|operation| Batch { operations: vec![operation], ..Batch::default() }),
+        );
+        parts.extend(
+            batch
+                .entries
+                .into_iter()
+                .map(|entry| Batch { entries: vec![entry], ..Batch::default() }),
+        );
+        while let Some(part) = parts.pop_front() {
+            if self.is_down().await {
+                part.fail(&error);
+            } else {
+                Box::pin(self.write(part)).await;
+            }
+        }
+    }
+
+    /// Whether the database cannot be opened at the moment.
+    async fn is_down(&mut self) -> bool {
+        self.connection.is_none() && self.connect().await.is_err()
+    }
+
+    async fn connect(&mut self) -> Result<(), Error> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let mut connection = match self.reopen.connect().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                tokio::time::sleep(REOPEN_AFTER).await;
+                return Err(unavailable(error));
+            }
+        };
+        self.conversations = Conversations::default();
+        self.ids = Ids::read(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn transaction(
+        &mut self,
+        records: &[&Record],
+        operations: &mut [Box<dyn Pending>],
+    ) -> Result<Vec<Recorded>, Error> {
+        let started = Instant::now();
+        self.connect().await?;
+        let Some(connection) = self.connection.as_mut() else { return Err(Error::Closed) };
+        let mut writing = Writing {
+            connection,
+            conversations: &mut self.conversations,
+            ids: &mut self.ids,
+            events: Vec::new(),
+        };
+        let done = writing.attempt(records, operations).await;
+        let events = std::mem::take(&mut writing.events);
+        self.shared.unhealthy.store(done.is_err(), Ordering::Relaxed);
+        match done {
+            Ok(recorded) => {
+                self.conversations.committed();
+                metrics::histogram!("quell_store_commit_seconds").record(started.elapsed());
+                metrics::histogram!("quell_store_commit_messages")
+                    .record(usize_to_f64(records.len()));
+                self.tell(events);
+                Ok(recorded)
+            }
+            Err(error) => {
+                // Its state is unknown: a rollback may fail too, and a failed sync must not be
+                // repeated on the same file handle.
+                metrics::counter!("quell_store_failures_total").increment(1);
+                if let Some(connection) = self.connection.take() {
+                    let _ = connection.close_hard().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn tell(&self, events: Vec<JobEvent>) {
+        if events.is_empty() {
+            return;
+        }
+        let mut listener = lock(&self.shared.listener);
+        if let Some(sender) = listener.as_ref() {
+            let gone = events.into_iter().any(|event| sender.send(event).is_err());
+            if gone {
+                *listener = None;
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a batch holds some thousand rows at most")]
+fn usize_to_f64(n: usize) -> f64 {
+    n as f64
+}
+
+impl Writing<'_> {
+    async fn attempt(
+        &mut self,
+        records: &[&Record],
+        operations: &mut [Box<dyn Pending>],
+    ) -> Result<Vec<Recorded>, Error> {
+        sqlx::query("begin immediate").execute(&mut *self.connection).await.map_err(unavailable)?;
+        for operation in operations {
+            operation.run(self).await?;
+        }
+        let recorded = record::all(self, records).await?;
+        sqlx::query("commit").execute(&mut *self.connection).await.map_err(unavailable)?;
+        Ok(recorded)
+    }
+}
+
+impl Batch {
+    fn fail(self, error: &Error) {
+        for entry in self.entries {
+            let _ = entry.reply.send(Err(error.clone()));
+        }
+        for operation in self.operations {
+            operation.answer(Err(error.clone()));
+        }
+    }
+}
