@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod chat_client;
+mod figures;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;
