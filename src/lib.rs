@@ -13,11 +13,11 @@
 //! | 2 | [`rules`] | the rules file, compiled, and the engine that judges by it |
 //! | 2 | [`store`] | where everything is kept, behind traits by role |
 //! | 2 | [`chat`] | Chat's protocol: callbacks verified and read, REST calls made |
-//! | 3 | `intake` | the one path a message takes, from bytes to recorded |
-//! | 3 | `worker` | the recall queue: what goes next, how fast, and what an answer means |
-//! | 4 | `http` | the listeners and their routes |
+//! | 3 | [`intake`] | the one path a message takes, from bytes to recorded |
+//! | 3 | [`worker`] | the recall queue: what goes next, how fast, and what an answer means |
+//! | 4 | [`http`] | the listeners and their routes |
 //! | 4 | [`sim`] | a simulated Chat to try things against |
-//! | 5 | `app` | builds everything from the configuration, owns start and stop |
+//! | 5 | [`app`] | builds everything from the configuration, owns start and stop |
 //! | 6 | [`cli`] | one file a subcommand |
 //!
 //! A message's way: bytes, [`chat`] verifies and reads them, [`text`] extracts what can be read,
@@ -25,11 +25,15 @@
 //! then is the callback answered. A job's way: it waits in the store's table, is put into a call with
 //! others of its group and topic, leased, paced, sent, and finished with what Chat answered for it.
 
+pub mod app;
 pub mod chat;
 pub mod cli;
 pub mod config;
+pub mod http;
+pub mod intake;
 pub mod model;
 pub mod rules;
 pub mod sim;
 pub mod store;
 pub mod text;
+pub mod worker;

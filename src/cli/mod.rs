@@ -7,9 +7,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod config;
+pub mod healthcheck;
+mod logging;
+pub mod migrate;
 pub mod output;
 pub mod rules;
 pub mod scan;
+pub mod serve;
+pub mod settings;
 pub mod sim;
 
 /// Something was found that the caller should act on.
@@ -28,8 +34,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
+    Config(config::Args),
     Rules(rules::Args),
     Scan(scan::Args),
+    Migrate(migrate::Args),
+    Healthcheck(healthcheck::Args),
     Sim(sim::Args),
 }
 
@@ -38,8 +48,12 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: anyhow::Result<ExitCode> = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Config(args) => config::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Scan(args) => scan::run(args),
+        Command::Migrate(args) => migrate::run(args),
+        Command::Healthcheck(args) => healthcheck::run(args),
         Command::Sim(args) => sim::run(args),
     };
     match done {

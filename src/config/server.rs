@@ -16,6 +16,7 @@ pub struct Server {
     pub max_connections: usize,
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
     pub answer_timeout_ms: u64,
     pub insecure: bool,
 }
@@ -29,6 +30,7 @@ impl Default for Server {
             max_connections: 4096,
             header_timeout_ms: 10_000,
             body_timeout_ms: 10_000,
+            idle_timeout_ms: 600_000,
             answer_timeout_ms: 1_200,
             insecure: false,
         }
@@ -58,8 +60,14 @@ impl Server {
         for (key, value) in [
             ("server.header_timeout_ms", self.header_timeout_ms),
             ("server.body_timeout_ms", self.body_timeout_ms),
+            ("server.idle_timeout_ms", self.idle_timeout_ms),
         ] {
-            require((1..=600_000).contains(&value), key, "must lie between 1 and 600000 ms", found);
+            require(
+                (1..=86_400_000).contains(&value),
+                key,
+                "must lie between 1 ms and a day",
+                found,
+            );
         }
         require(
             (1..=1_900).contains(&self.answer_timeout_ms),

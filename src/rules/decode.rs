@@ -239,7 +239,7 @@ macro_rules! word {
         $($(#[$word_doc:meta])* $variant:ident = $word:literal,)*
     }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, schemars::JsonSchema)]
         pub(crate) enum $name {
             $($(#[$word_doc])* #[schemars(rename = $word)] $variant,)*
         }

@@ -6,7 +6,7 @@ use super::kinds::pattern;
 use crate::model::{
     Action, Hit, Judgement, Message, Mode, RuleId, RulesVersion, Severity, Signals, Text, Verdict,
 };
-use crate::text::Folded;
+use crate::text::{Folded, Symbols};
 
 /// The most places reported for one rule in one message.
 const MAX_HITS: usize = 16;
@@ -104,7 +104,8 @@ impl CompiledRules {
         let standard = Folded::standard(text.as_str());
         let mut findings = Findings::default();
         if let Some(keywords) = &self.compiled.keywords {
-            keywords.find(&none, &standard, |leaf, span| findings.add(leaf, span));
+            let symbols = Symbols::of(text.as_str());
+            keywords.find(text.as_str(), &symbols, |leaf, span| findings.add(leaf, span));
         }
         pattern::find(&self.compiled.patterns, &none, &standard, |leaf, span| {
             findings.add(leaf, span);

@@ -13,7 +13,9 @@ mod explain;
 mod file;
 mod kinds;
 mod load;
+mod phrase;
 mod schema;
+mod sound;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, LoadError};

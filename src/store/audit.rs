@@ -12,8 +12,11 @@ pub trait Audit: Send + Sync {
     /// One page of a view, newest first, after a filter.
     async fn page(&self, view: View, filter: &Filter) -> Result<Page, Error>;
 
-    /// How many jobs stand in each state; states without a job are left out.
+    /// How many jobs stand in each state; states without a job are left out. Reads every job.
     async fn jobs_by_state(&self) -> Result<Vec<(String, i64)>, Error>;
+
+    /// The same for jobs that are not finished, at the cost of these alone.
+    async fn unfinished_by_state(&self) -> Result<Vec<(String, i64)>, Error>;
 
     /// Whether the database can be read.
     async fn ping(&self) -> Result<(), Error>;

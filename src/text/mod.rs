@@ -4,8 +4,18 @@
 //! Nothing here fails on any message, reads a clock or does I/O. Folding never changes what is
 //! stored or shown; it makes a second reading of the text that rules are matched against.
 
+mod chars;
+mod components;
 mod extract;
 mod fold;
+mod lookalike;
+mod loosen;
+mod pinyin;
+mod symbols;
 
+pub(crate) use chars::{CharFold, Kind, fold};
 pub use extract::{MAX_TEXT_BYTES, extract};
 pub use fold::Folded;
+pub(crate) use loosen::loosen;
+pub(crate) use pinyin::{Sound, readings, syllable};
+pub(crate) use symbols::{Run, Squeezed, Symbol, Symbols};

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod callback_listener;
 mod chat_client;
 mod figures;
+mod main_path;
+mod process;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;

@@ -13,14 +13,16 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, BuildError, PatternID};
 use schemars::JsonSchema;
 
 use crate::rules::compile::{Compiler, LeafId, Span};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::{Fold, Wholeness};
+use crate::rules::phrase::Phrase;
+use crate::rules::sound::Sounding;
 use crate::rules::yaml::{Node, Value};
-use crate::text::Folded;
+use crate::text::{Kind, Sound, Squeezed, Symbols, fold, loosen};
 
 /// What is written below `keyword`.
 #[derive(Clone, Debug, JsonSchema)]
@@ -70,8 +72,8 @@ impl FromNode for Written {
     }
 }
 
-/// A phrase to seek and where it was written.
-struct Phrase {
+/// A phrase to seek.
+struct Sought {
     text: String,
     whole: bool,
 }
@@ -91,7 +93,7 @@ impl Written {
         leaf
     }
 
-    fn phrases(&self, c: &mut Compiler<'_>) -> Vec<Phrase> {
+    fn phrases(&self, c: &mut Compiler<'_>) -> Vec<Sought> {
         let (words, lists, how): (&[At<String>], &[At<String>], _) = match self {
             Self::One(one) => (std::slice::from_ref(one), &[], None),
             Self::Many(many) => (many, &[], None),
@@ -111,12 +113,12 @@ impl Written {
                 continue;
             }
             let whole = how != Some(Wholeness::Part);
-            phrases.push(Phrase { text: word.value.clone(), whole });
+            phrases.push(Sought { text: word.value.clone(), whole });
         }
         for name in lists {
             if let Some(list) = c.list(name) {
                 let whole = how.or(list.wholeness) != Some(Wholeness::Part);
-                phrases.extend(list.items.iter().map(|text| Phrase { text: text.clone(), whole }));
+                phrases.extend(list.items.iter().map(|text| Sought { text: text.clone(), whole }));
             }
         }
         phrases
@@ -126,87 +128,212 @@ impl Written {
 /// Collects phrases while rules are compiled.
 #[derive(Default)]
 pub(crate) struct Builder {
-    sets: HashMap<u8, Set>,
-}
-
-#[derive(Default)]
-struct Set {
-    ids: HashMap<(String, bool), usize>,
-    phrases: Vec<Entry>,
-}
-
-struct Entry {
-    text: String,
-    whole: bool,
-    leaves: Vec<LeafId>,
+    ids: HashMap<(String, bool, Fold), usize>,
+    phrases: Vec<(String, bool, Fold, Vec<LeafId>)>,
 }
 
 impl Builder {
     fn add(&mut self, phrase: &str, whole: bool, fold: Fold, leaf: LeafId) {
-        let text = match fold {
-            Fold::None => phrase.trim().to_owned(),
-            _ => Folded::standard(phrase.trim()).as_str().to_owned(),
-        };
-        let set = self.sets.entry(fold as u8).or_default();
-        let next = set.phrases.len();
-        let id = *set.ids.entry((text.clone(), whole)).or_insert(next);
+        let key = (phrase.to_owned(), whole, fold);
+        let next = self.phrases.len();
+        let id = *self.ids.entry(key).or_insert(next);
         if id == next {
-            set.phrases.push(Entry { text, whole, leaves: Vec::new() });
+            self.phrases.push((phrase.to_owned(), whole, fold, Vec::new()));
         }
-        set.phrases[id].leaves.push(leaf);
+        if self.phrases[id].3.last() != Some(&leaf) {
+            self.phrases[id].3.push(leaf);
+        }
     }
 
-    pub(crate) fn build(self) -> Result<Index, aho_corasick::BuildError> {
-        let mut sets = Vec::new();
-        for (fold, set) in self.sets {
-            let automaton = AhoCorasick::builder()
-                .match_kind(MatchKind::Standard)
-                .build(set.phrases.iter().map(|entry| &entry.text))?;
-            sets.push((fold == Fold::None as u8, automaton, set.phrases));
+    pub(crate) fn build(self) -> Result<Index, BuildError> {
+        let (mut written, mut hidden, mut sounding) = (Vec::new(), Vec::new(), Vec::new());
+        for (text, whole, fold, leaves) in self.phrases {
+            let symbols = Symbols::of(&text);
+            let phrase = (fold != Fold::None).then(|| Phrase::new(&symbols, whole)).flatten();
+            let Some(phrase) = phrase else {
+                written.push(Exact { text: text.trim().to_owned(), whole, leaves });
+                continue;
+            };
+            let aggressive = fold == Fold::Aggressive;
+            if aggressive {
+                let loose = loosen(&symbols);
+                for way in Sounding::readings_of(loose.as_ref().unwrap_or(&symbols)) {
+                    sounding.push((way.spelled(), Heard { phrase: way, leaves: leaves.clone() }));
+                }
+                if let Some(phrase) = loose.and_then(|loose| Phrase::new(&loose, whole)) {
+                    let leaves = leaves.clone();
+                    hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
+                }
+            }
+            hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
         }
-        Ok(Index { sets })
+        Ok(Index {
+            written: AsWritten::build(written)?,
+            hidden: Grouped::build(hidden)?,
+            heard: Grouped::build(sounding)?,
+        })
     }
 }
 
 /// All phrases of all rules, ready to be sought.
 pub(crate) struct Index {
-    sets: Vec<(bool, AhoCorasick, Vec<Entry>)>,
+    written: Option<AsWritten>,
+    hidden: Option<Grouped<Hidden>>,
+    heard: Option<Grouped<Heard>>,
 }
 
 impl Index {
     /// Reports every phrase found and where.
-    pub(crate) fn find(
-        &self,
-        none: &Folded,
-        standard: &Folded,
-        mut found: impl FnMut(LeafId, Span),
-    ) {
-        for (as_written, automaton, entries) in &self.sets {
-            let folded = if *as_written { none } else { standard };
-            let text = folded.as_str();
-            for hit in automaton.find_overlapping_iter(text) {
-                let entry = &entries[hit.pattern().as_usize()];
-                if entry.whole && !is_whole(text, hit.start(), hit.end()) {
-                    continue;
-                }
-                let (start, end) = folded.original(hit.start(), hit.end());
-                for leaf in &entry.leaves {
-                    found(*leaf, Span { start, end });
-                }
+    pub(crate) fn find(&self, text: &str, symbols: &Symbols, mut found: impl FnMut(LeafId, Span)) {
+        if let Some(written) = &self.written {
+            written.find(text, &mut found);
+        }
+        let Some(hidden) = &self.hidden else { return };
+        hidden.find(symbols, false, &mut found);
+        if symbols.signs {
+            hidden.find(&symbols.signs_as_letters(), false, &mut found);
+        }
+        if symbols.reversed {
+            hidden.find(&symbols.unreversed(text), false, &mut found);
+        }
+        if let Some(heard) = &self.heard {
+            let loose = loosen(symbols);
+            if let Some(loose) = &loose {
+                hidden.find(loose, true, &mut found);
+            }
+            heard.find(loose.as_ref().unwrap_or(symbols), &mut found);
+        }
+    }
+}
+
+/// Phrases sought in the text as it is written.
+struct AsWritten {
+    automaton: AhoCorasick,
+    phrases: Vec<Exact>,
+}
+
+struct Exact {
+    text: String,
+    whole: bool,
+    leaves: Vec<LeafId>,
+}
+
+impl AsWritten {
+    fn build(phrases: Vec<Exact>) -> Result<Option<Self>, BuildError> {
+        if phrases.is_empty() {
+            return Ok(None);
+        }
+        let automaton = AhoCorasick::new(phrases.iter().map(|phrase| &phrase.text))?;
+        Ok(Some(Self { automaton, phrases }))
+    }
+
+    fn find(&self, text: &str, found: &mut impl FnMut(LeafId, Span)) {
+        for hit in self.automaton.find_overlapping_iter(text) {
+            let phrase = &self.phrases[hit.pattern().as_usize()];
+            let (start, end) = (hit.start(), hit.end());
+            if phrase.whole && !is_whole(text, start, end) {
+                continue;
+            }
+            for leaf in &phrase.leaves {
+                found(*leaf, Span { start, end });
             }
         }
     }
 }
 
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
-    let joins = |a: Option<char>, b: Option<char>| matches!((a, b), (Some(a), Some(b)) if is_word(a) && is_word(b));
+    let word =
+        |c: Option<char>| c.is_some_and(|c| matches!(fold(c).kind, Kind::Word | Kind::Digit));
+    let joins = |a, b| word(a) && word(b);
     let (before, inside, after) = (&text[..start], &text[start..end], &text[end..]);
     !joins(before.chars().next_back(), inside.chars().next())
         && !joins(inside.chars().next_back(), after.chars().next())
 }
 
-/// A letter or digit of a script that writes words apart.
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric()
-        && !matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+/// An automaton each of whose patterns stands for one or several phrases.
+struct Grouped<T> {
+    automaton: AhoCorasick,
+    /// For each pattern of the automaton where its phrases begin in `phrases`.
+    starts: Vec<u32>,
+    phrases: Vec<T>,
+}
+
+impl<T> Grouped<T> {
+    fn build(mut phrases: Vec<(String, T)>) -> Result<Option<Self>, BuildError> {
+        if phrases.is_empty() {
+            return Ok(None);
+        }
+        phrases.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut patterns: Vec<&str> = Vec::new();
+        let mut starts = Vec::new();
+        for (at, (pattern, _)) in phrases.iter().enumerate() {
+            if patterns.last() != Some(&pattern.as_str()) {
+                patterns.push(pattern);
+                starts.push(u32::try_from(at).unwrap_or(u32::MAX));
+            }
+        }
+        let automaton = AhoCorasick::new(&patterns)?;
+        starts.push(u32::try_from(phrases.len()).unwrap_or(u32::MAX));
+        let phrases = phrases.into_iter().map(|(_, phrase)| phrase).collect();
+        Ok(Some(Self { automaton, starts, phrases }))
+    }
+
+    fn of(&self, pattern: PatternID) -> &[T] {
+        let pattern = pattern.as_usize();
+        &self.phrases[self.starts[pattern] as usize..self.starts[pattern + 1] as usize]
+    }
+}
+
+/// A phrase sought whatever hides it.
+struct Hidden {
+    phrase: Phrase,
+    aggressive: bool,
+    leaves: Vec<LeafId>,
+}
+
+impl Grouped<Hidden> {
+    fn find(&self, symbols: &Symbols, aggressive: bool, found: &mut impl FnMut(LeafId, Span)) {
+        let squeezed = Squeezed::of(symbols);
+        for hit in self.automaton.find_overlapping_iter(&squeezed.text) {
+            let runs = squeezed.runs_in(hit.start(), hit.end());
+            for hidden in self.of(hit.pattern()).iter().filter(|p| p.aggressive || !aggressive) {
+                if let Some((first, last)) = hidden.phrase.verify(symbols, runs) {
+                    report(symbols, first, last, &hidden.leaves, found);
+                }
+            }
+        }
+    }
+}
+
+/// A phrase sought by its sound.
+struct Heard {
+    phrase: Sounding,
+    leaves: Vec<LeafId>,
+}
+
+impl Grouped<Heard> {
+    fn find(&self, symbols: &Symbols, found: &mut impl FnMut(LeafId, Span)) {
+        let sound = Sound::of(symbols);
+        for hit in self.automaton.find_overlapping_iter(&sound.text) {
+            for heard in self.of(hit.pattern()) {
+                let place = heard.phrase.verify(symbols, &sound, hit.start(), hit.end());
+                if let Some((first, last)) = place {
+                    report(symbols, first, last, &heard.leaves, found);
+                }
+            }
+        }
+    }
+}
+
+fn report(
+    symbols: &Symbols,
+    first: usize,
+    last: usize,
+    leaves: &[LeafId],
+    found: &mut impl FnMut(LeafId, Span),
+) {
+    let (start, end) = symbols.span(first, last);
+    for leaf in leaves {
+        found(*leaf, Span { start, end });
+    }
 }

@@ -121,6 +121,17 @@ impl Audit for Sqlite {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
+    async fn unfinished_by_state(&self) -> Result<Vec<(String, i64)>, Error> {
+        let rows = sqlx::query(
+            "select state, count(*) from recall_jobs
+             where state in ('pending', 'leased', 'retry', 'held') group by state",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         sqlx::query("select 1").execute(&self.readers).await.map(drop).map_err(unavailable)
     }

@@ -1,5 +1,6 @@
 //! What several behaviours need.
 
+pub(crate) mod daemon;
 pub(crate) mod receiver;
 
 use std::sync::Arc;

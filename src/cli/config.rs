@@ -1,0 +1,65 @@
+//! `quell config`: is it right, and what holds.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+use toml::Table;
+
+use super::output;
+use super::settings::Settings;
+use crate::app;
+
+/// Check the configuration, or show what holds
+///
+/// Values come from the file, then the environment (QUELL__SECTION__KEY), then --set; the later wins.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Say everything that is wrong; exit code 78 if anything is
+    Check(Settings),
+    /// Print every value and where it was set, secrets hidden
+    Print(Settings),
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    match args.what {
+        What::Check(settings) => Ok(check(&settings)),
+        What::Print(settings) => print(&settings),
+    }
+}
+
+fn check(settings: &Settings) -> ExitCode {
+    let config = match settings.load_complete() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    for warning in app::warnings(&config) {
+        output::note(format_args!("warning: {warning}"));
+    }
+    output::note("the configuration is fine");
+    ExitCode::SUCCESS
+}
+
+fn print(settings: &Settings) -> Result<ExitCode> {
+    let loaded = match settings.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    let file = loaded.path.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+    output::line(format_args!("# configuration file: {file}"));
+    for (section, keys) in Table::try_from(&loaded.config)? {
+        output::line(format_args!("\n[{section}]"));
+        for (key, value) in keys.as_table().into_iter().flatten() {
+            let source = loaded.sources.get(&format!("{section}.{key}"));
+            let source = source.map_or("default", String::as_str);
+            output::line(format_args!("{key} = {}  # {source}", value));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,65 @@
+//! `quell healthcheck`: asks a running daemon whether it is ready.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::settings::Settings;
+use super::{FINDINGS, output};
+
+/// Ask a running daemon whether it is ready; exit code 1 if not
+///
+/// Made for containers: it needs no other tool in the image.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    settings: Settings,
+    /// Give up after so many seconds
+    #[arg(long, default_value_t = 3)]
+    timeout: u64,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    let loaded = match args.settings.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    let mut address = loaded.config.admin.listen;
+    // A daemon that listens everywhere is asked here.
+    if address.ip().is_unspecified() {
+        let local: std::net::IpAddr = match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(local);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(ask(&format!("http://{address}/readyz"), args.timeout));
+    match asked {
+        Ok((true, said)) => {
+            output::note(said);
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok((false, said)) => {
+            output::note(said);
+            Ok(ExitCode::from(FINDINGS))
+        }
+        Err(error) => {
+            output::note(format_args!("no daemon answers at {address}: {error:#}"));
+            Ok(ExitCode::from(FINDINGS))
+        }
+    }
+}
+
+async fn ask(url: &str, timeout: u64) -> Result<(bool, String)> {
+    crate::chat::client::install_crypto();
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(timeout))
+        .no_proxy()
+        .build()
+        .context("no HTTP client")?;
+    let response = client.get(url).send().await?;
+    let ready = response.status().is_success();
+    Ok((ready, response.text().await?.trim().to_owned()))
+}

@@ -1,0 +1,63 @@
+//! `quell serve`: the daemon.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::settings::Settings;
+use super::{BAD_CONFIG, logging, output};
+use crate::app::{self, App, BadRules};
+use crate::config::Config;
+use crate::model::SystemClock;
+
+/// Run the daemon
+///
+/// Takes callbacks in, records and judges every message, and recalls what an enforced rule matches.
+/// Set the address of the callback listener as the callback URL in the Chat console.
+///
+/// SIGTERM or Ctrl-C: answers what was accepted, finishes the calls under way, exits; a second
+/// signal exits at once. Nothing acknowledged is lost either way.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    let config = match args.settings.load_complete() {
+        Ok(config) => config,
+        Err(code) => return Ok(code),
+    };
+    logging::start(&config.log);
+    for warning in app::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve(&config));
+    match served {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.is::<BadRules>() => {
+            output::note(format_args!("{error}"));
+            Ok(ExitCode::from(BAD_CONFIG))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let app = App::start(config, Arc::new(SystemClock)).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        () = app.stop() => {}
+        _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
+        _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+    }
+    Ok(())
+}

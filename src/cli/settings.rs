@@ -1,0 +1,48 @@
+//! `--config` and `--set`, for every command that needs the configuration.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{self, Config, Loaded, Mistake, Overrides};
+
+use super::{BAD_CONFIG, output};
+
+/// Which configuration to use.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// Configuration file [default: quell.toml, then /etc/quell/quell.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set one key, over file and environment: --set recall.mode=shadow
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the configuration; mistakes are told and become the exit code.
+    pub fn load(&self) -> Result<Loaded, ExitCode> {
+        config::load(self.config.as_deref(), &Overrides::from_process(self.set.clone()))
+            .map_err(|config::Error(mistakes)| tell(&mistakes))
+    }
+
+    /// Reads the configuration and refuses one that a daemon could not start with.
+    pub fn load_complete(&self) -> Result<Config, ExitCode> {
+        let loaded = self.load()?;
+        let mut mistakes = crate::app::mistakes(&loaded.config);
+        if mistakes.is_empty() {
+            return Ok(loaded.config);
+        }
+        for mistake in &mut mistakes {
+            mistake.place = loaded.sources.get(&mistake.key).cloned().unwrap_or_default();
+        }
+        Err(tell(&mistakes))
+    }
+}
+
+/// Tells mistakes; answers the exit code that they mean.
+fn tell(mistakes: &[Mistake]) -> ExitCode {
+    for mistake in mistakes {
+        output::note(format_args!("error: {mistake}"));
+    }
+    ExitCode::from(BAD_CONFIG)
+}

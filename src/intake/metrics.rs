@@ -1,0 +1,67 @@
+//! What the intake counts. Group and user ids are never labels: there is no end of them.
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+
+use super::{Refused, Taken};
+use crate::chat::verify::Rejection;
+use crate::model::{Judgement, Verdict};
+use crate::store::{Error, Recorded};
+
+/// What can become of a callback.
+const RESULTS: [&str; 7] =
+    ["stored", "duplicate", "conflict", "noted", "unreadable", "overloaded", "unavailable"];
+
+/// Says what each metric means, and starts those with known labels at 0.
+pub(super) fn describe() {
+    describe_counter!("quell_callbacks_total", "Callbacks, by what became of them");
+    describe_counter!("quell_messages_total", "Messages judged, by verdict");
+    describe_counter!("quell_rule_hits_total", "Messages that a rule matched, by rule and mode");
+    describe_gauge!("quell_rules_info", "1 for the version of the rules in force");
+    for result in RESULTS {
+        counter!("quell_callbacks_total", "result" => result).absolute(0);
+    }
+    for verdict in Verdict::ALL {
+        counter!("quell_messages_total", "verdict" => verdict.as_str()).absolute(0);
+    }
+}
+
+pub(super) fn callback(result: &'static str) {
+    counter!("quell_callbacks_total", "result" => result).increment(1);
+}
+
+pub(super) fn rejected(rejection: &Rejection) -> &'static str {
+    rejection.reason()
+}
+
+pub(super) fn result(taken: &Result<Taken, Refused>) -> &'static str {
+    match taken {
+        Ok(Taken::Recorded(Recorded::New)) => "stored",
+        Ok(Taken::Recorded(Recorded::Duplicate)) => "duplicate",
+        Ok(Taken::Recorded(Recorded::Conflict)) => "conflict",
+        Ok(Taken::Noted) => "noted",
+        Err(Refused::Unreadable(_)) => "unreadable",
+        Err(Refused::Store(Error::Overloaded(_))) => "overloaded",
+        Err(Refused::Store(_)) => "unavailable",
+    }
+}
+
+pub(super) fn judged(judgement: &Judgement) {
+    counter!("quell_messages_total", "verdict" => judgement.verdict.as_str()).increment(1);
+    for (at, hit) in judgement.hits.iter().enumerate() {
+        // Hits come in order of the rules, so a rule that matched twice stands twice in a row.
+        if at == 0 || judgement.hits[at - 1].rule != hit.rule {
+            let labels = [("rule", hit.rule.to_string()), ("mode", hit.mode.to_string())];
+            counter!("quell_rule_hits_total", &labels).increment(1);
+        }
+    }
+}
+
+pub(super) fn rules_in_force(version: &str) {
+    static LATEST: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
+    let mut latest = LATEST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !latest.is_empty() {
+        gauge!("quell_rules_info", "version" => latest.clone()).set(0.0);
+    }
+    gauge!("quell_rules_info", "version" => version.to_owned()).set(1.0);
+    version.clone_into(&mut latest);
+}

@@ -1,0 +1,332 @@
+//! What each character is to the matcher: worked out once, a page of 256 characters at a time when
+//! a text first needs it, and looked up ever after.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::{components, lookalike};
+
+/// The part a character plays in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nobody sees it: format characters, combining marks.
+    Hidden,
+    /// A letter of a script that writes words apart.
+    Word,
+    Digit,
+    /// A letter of a script that does not: Chinese, Japanese, Korean, Thai and their neighbours.
+    Free,
+    Space,
+    Line,
+    /// Any other sign: it separates, and nothing else.
+    Mark,
+    /// A mark that ends a sentence or a part of one where a space follows.
+    End,
+    /// The same in full width, which needs no space.
+    WideEnd,
+    /// Stands for several characters; ask [`expand`].
+    Several,
+}
+
+/// What a character is to the matcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CharFold {
+    /// Folded by width, case and variant, look-alikes untouched.
+    pub(crate) plain: char,
+    /// The character that it is read as.
+    pub(crate) shown: char,
+    /// The character that stands for it in the text given to the automaton, where everything that
+    /// can be taken for one another is the same.
+    pub(crate) class: char,
+    /// The letter that a sign stands for among letters; itself where it stands for none.
+    pub(crate) sign: char,
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+}
+
+impl CharFold {
+    /// Belongs to a script that is not Latin and looks Latin.
+    pub(crate) const FOREIGN: u8 = 1;
+    /// Shows that its script is meant.
+    pub(crate) const GENUINE: u8 = 2;
+    /// A capital.
+    pub(crate) const UPPER: u8 = 4;
+    /// A sign that may be a letter.
+    pub(crate) const SIGN: u8 = 8;
+    /// A combining mark or vowel that a neighbour may take in.
+    pub(crate) const JOINS: u8 = 16;
+    /// The first part of a character that can be written in parts.
+    pub(crate) const PART: u8 = 32;
+
+    pub(crate) fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn new(kind: Kind, c: char) -> Self {
+        Self { plain: c, shown: c, class: c, sign: c, kind, flags: 0 }
+    }
+}
+
+type Page = Box<[CharFold; 256]>;
+
+static PAGES: [OnceLock<Page>; 0x1100] = [const { OnceLock::new() }; 0x1100];
+
+/// What a character is.
+#[inline]
+pub(crate) fn fold(c: char) -> CharFold {
+    let code = c as usize;
+    let page = PAGES[code >> 8].get_or_init(|| page(code >> 8));
+    page[code & 0xff]
+}
+
+#[cold]
+fn page(number: usize) -> Page {
+    let mut page = Box::new([CharFold::new(Kind::Mark, ' '); 256]);
+    for (low, slot) in page.iter_mut().enumerate() {
+        let code = u32::try_from(number << 8 | low).unwrap_or(0);
+        *slot = char::from_u32(code).map_or(CharFold::new(Kind::Mark, ' '), classify);
+    }
+    page
+}
+
+/// The characters that one of kind [`Kind::Several`] stands for.
+#[cold]
+pub(crate) fn expand(c: char) -> Vec<CharFold> {
+    compatible(c).into_iter().take(8).map(|part| simple(part, c)).collect()
+}
+
+fn classify(c: char) -> CharFold {
+    if is_hidden(c) {
+        return CharFold::new(Kind::Hidden, c);
+    }
+    if let Some(latin) = lookalike::letter(c).filter(|_| !c.is_alphabetic() || !has_compatible(c)) {
+        return letter_like(c, latin);
+    }
+    match compatible(c).as_slice() {
+        [] => CharFold::new(Kind::Hidden, c),
+        [one] => simple(*one, c),
+        _ => CharFold::new(Kind::Several, c),
+    }
+}
+
+fn has_compatible(c: char) -> bool {
+    std::iter::once(c).nfkc().next() != Some(c)
+}
+
+/// A character's compatible form: width, circles and styles gone, accents of Latin and Greek
+/// letters gone, lower case, the brackets of `⑴` gone.
+fn compatible(c: char) -> Vec<char> {
+    let mut parts: Vec<char> = std::iter::once(c).nfkc().flat_map(char::to_lowercase).collect();
+    if parts.len() > 2 && parts.first() == Some(&'(') && parts.last() == Some(&')') {
+        parts = parts[1..parts.len() - 1].to_vec();
+    }
+    parts.into_iter().flat_map(without_accent).filter(|part| !is_hidden(*part)).collect()
+}
+
+fn without_accent(c: char) -> impl Iterator<Item = char> {
+    let base = std::iter::once(c).nfd().next().unwrap_or(c);
+    let strip = base.is_ascii_alphabetic() || matches!(base, '\u{370}'..='\u{3ff}' | 'е' | 'і');
+    std::iter::once(if strip { base } else { c })
+}
+
+/// A folded character; `written` is the one it came from.
+fn simple(c: char, written: char) -> CharFold {
+    let upper = if written.is_uppercase() { CharFold::UPPER } else { 0 };
+    if let Some(digit) = ascii_digit(c) {
+        let mut fold = CharFold::new(Kind::Digit, digit);
+        fold.class = class(digit);
+        return fold;
+    }
+    if let Some(latin) = lookalike::symbol(c) {
+        let kind = match (c, written) {
+            ('!', '!') => Kind::End,
+            ('!', _) => Kind::WideEnd,
+            _ => Kind::Mark,
+        };
+        let mut fold = CharFold::new(kind, c);
+        (fold.sign, fold.flags) = (latin, CharFold::SIGN);
+        return fold;
+    }
+    if c.is_alphabetic() {
+        if is_free(c) {
+            let mut fold = CharFold::new(Kind::Free, simplified(c));
+            fold.flags = if is_joining(c) { CharFold::JOINS } else { 0 };
+            fold.flags |= if components::is_first(fold.shown) { CharFold::PART } else { 0 };
+            return fold;
+        }
+        if c.is_ascii() {
+            let mut fold = CharFold::new(Kind::Word, c);
+            (fold.class, fold.flags) = (class(c), upper);
+            return fold;
+        }
+        return match lookalike::letter(c) {
+            Some(latin) => {
+                CharFold { flags: letter_like(c, latin).flags | upper, ..letter_like(c, latin) }
+            }
+            None => {
+                let genuine = if lookalike::is_genuine(c) { CharFold::GENUINE } else { 0 };
+                CharFold { flags: genuine, ..CharFold::new(Kind::Word, c) }
+            }
+        };
+    }
+    let joins = if is_joining(c) { CharFold::JOINS } else { 0 };
+    let kind = match c {
+        '\n' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Kind::Line,
+        _ if c.is_whitespace() || c == '\u{2800}' => Kind::Space,
+        '.' | ',' | '?' | ';' | ':' | '\u{61f}' | '\u{60c}' => Kind::End,
+        '。' | '、' | '｡' => Kind::WideEnd,
+        _ if joins != 0 => Kind::Free,
+        _ => Kind::Mark,
+    };
+    // Full-width forms were folded to ASCII on the way here; what they end needs no space.
+    let wide = kind == Kind::End && matches!(written, '\u{ff00}'..='\u{ff60}' | '，');
+    let kind = if wide { Kind::WideEnd } else { kind };
+    CharFold { flags: joins, ..CharFold::new(kind, c) }
+}
+
+fn letter_like(c: char, latin: char) -> CharFold {
+    let lower = c.to_lowercase().next().unwrap_or(c);
+    let mut fold = CharFold::new(Kind::Word, lower);
+    (fold.shown, fold.class) = (latin, class(latin));
+    if lookalike::is_foreign(lower) {
+        fold.flags |= CharFold::FOREIGN;
+    }
+    if lookalike::is_genuine(lower) {
+        fold.flags |= CharFold::GENUINE;
+    }
+    fold
+}
+
+/// Letters and digits that are written for one another.
+pub(crate) fn class(c: char) -> char {
+    match c {
+        '0' => 'o',
+        '1' | 'l' => 'i',
+        '2' => 'z',
+        '3' => 'e',
+        '4' => 'a',
+        '5' => 's',
+        '6' | '9' => 'g',
+        '7' => 't',
+        '8' => 'b',
+        other => other,
+    }
+}
+
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}'
+        | '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{61c}' | '\u{115f}'
+        | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{20d0}'..='\u{20ff}' | '\u{302a}'..='\u{302f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{fe20}'..='\u{fe2f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Voicing marks of kana, and the vowels and finals of Korean syllables written apart.
+fn is_joining(c: char) -> bool {
+    matches!(c, '\u{3099}' | '\u{309a}' | '\u{1161}'..='\u{11ff}')
+}
+
+fn is_free(c: char) -> bool {
+    matches!(c,
+        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1100}'..='\u{11ff}'
+        | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{9fff}' | '\u{a000}'..='\u{a48f}'
+        | '\u{a960}'..='\u{a97f}' | '\u{ac00}'..='\u{d7ff}' | '\u{f900}'..='\u{faff}'
+        | '\u{1aff0}'..='\u{1b2ff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Decimal digits of other scripts; what NFKC folds has been folded.
+fn ascii_digit(c: char) -> Option<char> {
+    const ZEROS: [u32; 14] = [
+        0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xe50, 0xed0, 0x1040,
+        0x17e0,
+    ];
+    let code = c as u32;
+    let zero = ZEROS.into_iter().find(|zero| (*zero..zero + 10).contains(&code))?;
+    char::from_digit(code - zero, 10)
+}
+
+/// Traditional to simplified, one character to one.
+fn simplified(c: char) -> char {
+    static TABLE: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
+        let lines = include_str!("traditional.txt").lines().filter(|line| !line.starts_with('#'));
+        let pairs = lines.flat_map(str::split_whitespace);
+        pairs.filter_map(|pair| Some((pair.chars().next()?, pair.chars().nth(1)?))).collect()
+    });
+    TABLE.get(&c).copied().unwrap_or(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_read_as_what_they_pass_for() {
+        for (written, shown) in [
+            ('Ａ', 'a'),
+            ('é', 'e'),
+            ('ł', 'l'),
+            ('а', 'a'),
+            ('Ѕ', 's'),
+            ('𝒇', 'f'),
+            ('🅲', 'c'),
+            ('🄵', 'f'),
+            ('ⓕ', 'f'),
+            ('ᶜ', 'c'),
+            ('ꜰ', 'f'),
+            ('ꜱ', 's'),
+            ('ʀ', 'r'),
+            ('ⁿ', 'n'),
+            ('費', '费'),
+            ('⽪', '皮'),
+            ('①', '1'),
+            ('٣', '3'),
+            ('ａ', 'a'),
+            ('⒜', 'a'),
+            ('ı', 'i'),
+            ('И', 'n'),
+            ('É', 'e'),
+            ('ć', 'c'),
+            ('ｶ', 'カ'),
+            ('한', '한'),
+            ('я', 'r'),
+            ('ђ', 'ђ'),
+            ('₂', '2'),
+            ('ℴ', 'o'),
+        ] {
+            assert_eq!(fold(written).shown, shown, "{written}");
+        }
+    }
+
+    #[test]
+    fn folding_a_folded_character_changes_nothing() {
+        for code in 0..0x11_0000 {
+            let Some(c) = char::from_u32(code) else { continue };
+            let once = fold(c);
+            if matches!(once.kind, Kind::Word | Kind::Digit | Kind::Free) {
+                let twice = fold(once.shown);
+                assert_eq!(
+                    (twice.shown, twice.class),
+                    (once.shown, once.class),
+                    "{c} U+{code:04X}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn signs_separate_and_may_stand_for_letters() {
+        assert_eq!((fold('$').kind, fold('$').sign), (Kind::Mark, 's'));
+        assert_eq!(fold('!').kind, Kind::End);
+        assert_eq!(fold('！').kind, Kind::WideEnd);
+        assert_eq!(fold('，').kind, Kind::WideEnd);
+        assert_eq!(fold('\u{200b}').kind, Kind::Hidden);
+        assert_eq!(fold('🌸').kind, Kind::Mark);
+        assert_eq!(fold('㎏').kind, Kind::Several);
+    }
+}

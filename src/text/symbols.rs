@@ -1,0 +1,254 @@
+//! A text as a row of symbols: what is seen of it, one symbol a character, each with its place in
+//! the original.
+
+use unicode_normalization::char::compose;
+
+use super::chars::{CharFold, Kind, expand, fold};
+
+/// One visible character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Symbol {
+    pub(crate) fold: CharFold,
+    /// Bytes of the original text that it stands for.
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Symbol {
+    pub(crate) fn kind(&self) -> Kind {
+        self.fold.kind
+    }
+    /// Whether it is part of a word, a number or a text without word spaces.
+    pub(crate) fn is_letter(&self) -> bool {
+        matches!(self.fold.kind, Kind::Word | Kind::Digit | Kind::Free)
+    }
+    pub(crate) fn is_gap(&self) -> bool {
+        !self.is_letter()
+    }
+}
+
+/// The symbols of a text, and what is worth knowing about it as a whole.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Symbols {
+    pub(crate) row: Vec<Symbol>,
+    /// Letters that can only be Greek or Cyrillic are among them: such words are meant.
+    pub(crate) genuine: bool,
+    /// A sign that could be a letter stands beside one.
+    pub(crate) signs: bool,
+    /// Chinese, Japanese, Korean or Thai is among them.
+    pub(crate) free: bool,
+    /// There are controls that show text in reverse.
+    pub(crate) reversed: bool,
+}
+
+const RIGHT_TO_LEFT_OVERRIDE: char = '\u{202e}';
+const POP_DIRECTION: char = '\u{202c}';
+const POP_ISOLATE: char = '\u{2069}';
+
+impl Symbols {
+    /// Reads a text.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut symbols = Self { row: Vec::with_capacity(text.len()), ..Self::default() };
+        let mut sign_before = false;
+        for (at, c) in text.char_indices() {
+            let found = fold(c);
+            let start = offset(at);
+            let end = offset(at + c.len_utf8());
+            match found.kind {
+                Kind::Hidden => symbols.reversed |= c == RIGHT_TO_LEFT_OVERRIDE,
+                Kind::Several => {
+                    let parts = expand(c).into_iter();
+                    symbols.row.extend(parts.map(|fold| Symbol { fold, start, end }));
+                }
+                Kind::Free => {
+                    symbols.free = true;
+                    if found.has(CharFold::JOINS) && symbols.join(found.plain, end) {
+                        continue;
+                    }
+                    symbols.row.push(Symbol { fold: found, start, end });
+                }
+                kind => {
+                    symbols.genuine |= found.has(CharFold::GENUINE);
+                    let sign = found.has(CharFold::SIGN);
+                    let wordy = matches!(kind, Kind::Word | Kind::Digit);
+                    let beside = symbols.row.last().is_some_and(|last| last.is_letter());
+                    symbols.signs |= (sign && beside) || (sign_before && wordy);
+                    sign_before = sign;
+                    symbols.row.push(Symbol { fold: found, start, end });
+                }
+            }
+        }
+        symbols
+    }
+
+    /// Puts a mark onto the character before it, where the two make one.
+    fn join(&mut self, mark: char, end: u32) -> bool {
+        let Some(last) = self.row.last_mut() else { return false };
+        let Some(whole) = compose(last.fold.plain, mark) else { return false };
+        last.fold = fold(whole);
+        last.end = end;
+        true
+    }
+
+    /// The symbols in the order in which a screen shows them: what stands behind a right-to-left
+    /// override is turned round.
+    pub(crate) fn unreversed(&self, text: &str) -> Self {
+        let mut turned = self.clone();
+        let mut open = None;
+        for (at, c) in text.char_indices() {
+            match (c, open) {
+                (RIGHT_TO_LEFT_OVERRIDE, None) => open = Some(offset(at)),
+                (POP_DIRECTION | POP_ISOLATE | '\n', Some(from)) => {
+                    turned.reverse(from, offset(at));
+                    open = None;
+                }
+                _ => {}
+            }
+        }
+        if let Some(from) = open {
+            turned.reverse(from, u32::MAX);
+        }
+        turned
+    }
+
+    fn reverse(&mut self, from: u32, to: u32) {
+        let first = self.row.partition_point(|symbol| symbol.start < from);
+        let behind = self.row.partition_point(|symbol| symbol.start < to);
+        self.row[first..behind.max(first)].reverse();
+    }
+
+    /// What is known about the text, without its symbols.
+    pub(super) fn flags(&self) -> Self {
+        Self { row: Vec::new(), ..*self }
+    }
+
+    /// All symbols, last first.
+    pub(crate) fn backwards(&self) -> Self {
+        let mut turned = self.clone();
+        turned.row.reverse();
+        turned
+    }
+
+    /// Signs among letters taken for the letters they look like: `c4$1n0`, `g1f+`.
+    pub(crate) fn signs_as_letters(&self) -> Self {
+        let mut read = self.clone();
+        for i in 0..read.row.len() {
+            let fold = read.row[i].fold;
+            if !fold.has(CharFold::SIGN) {
+                continue;
+            }
+            let word = |symbol: Option<&Symbol>| {
+                symbol.is_some_and(|s| matches!(s.kind(), Kind::Word | Kind::Digit))
+            };
+            let before = word(i.checked_sub(1).and_then(|i| read.row.get(i)));
+            let after = word(read.row.get(i + 1));
+            // An exclamation mark behind a word is one.
+            if after || (before && fold.plain != '!') {
+                let letter = super::chars::fold(fold.sign);
+                read.row[i].fold = CharFold { flags: CharFold::SIGN, ..letter };
+            }
+        }
+        read
+    }
+
+    /// The bytes of the original that a range of symbols stands for.
+    pub(crate) fn span(&self, first: usize, last: usize) -> (usize, usize) {
+        let row = &self.row[first.min(last)..=first.max(last)];
+        let start = row.iter().map(|symbol| symbol.start).min().unwrap_or(0);
+        let end = row.iter().map(|symbol| symbol.end).max().unwrap_or(0);
+        (start as usize, end as usize)
+    }
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// What the automaton reads: the classes of the letters, separators left out, repeats once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Squeezed {
+    pub(crate) text: String,
+    /// For each character of `text`: where it begins in it, and the first and last symbol that it
+    /// stands for.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// One character of a squeezed text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) at: u32,
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl Squeezed {
+    pub(crate) fn of(symbols: &Symbols) -> Self {
+        let mut squeezed = Self {
+            text: String::with_capacity(symbols.row.len() * 3),
+            runs: Vec::with_capacity(symbols.row.len()),
+        };
+        let mut previous = None;
+        for (i, symbol) in symbols.row.iter().enumerate() {
+            if symbol.is_gap() {
+                continue;
+            }
+            let i = offset(i);
+            let class = symbol.fold.class;
+            match squeezed.runs.last_mut() {
+                Some(run) if previous == Some(class) => run.last = i,
+                _ => {
+                    squeezed.runs.push(Run { at: offset(squeezed.text.len()), first: i, last: i });
+                    squeezed.text.push(class);
+                    previous = Some(class);
+                }
+            }
+        }
+        squeezed
+    }
+
+    /// The runs that a span of the squeezed text covers.
+    pub(crate) fn runs_in(&self, start: usize, end: usize) -> &[Run] {
+        let first = self.runs.partition_point(|run| (run.at as usize) < start);
+        let behind = self.runs.partition_point(|run| (run.at as usize) < end);
+        &self.runs[first..behind]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn squeeze(text: &str) -> String {
+        Squeezed::of(&Symbols::of(text)).text
+    }
+
+    #[test]
+    fn separators_and_repeats_leave_no_trace() {
+        for (text, expected) in [
+            ("f.r.e.e  GIFT", "fregift"),
+            ("ｆｒｅｅ", "fre"),
+            ("加 微\u{200b}信", "加微信"),
+            ("招聘聘兼職", "招聘兼职"),
+            ("c4s1n0", "casino"),
+            ("ｶﾞ", "ガ"),
+            ("か\u{3099}", "が"),
+            ("\u{1112}\u{1161}\u{11ab}", "한"),
+        ] {
+            assert_eq!(squeeze(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_in_reverse_is_turned_round() {
+        let text = "say \u{202e}onisac\u{202c} yes";
+        let turned = Symbols::of(text).unreversed(text);
+        assert_eq!(Squeezed::of(&turned).text, "saycasinoyes");
+    }
+
+    #[test]
+    fn signs_among_letters_are_letters() {
+        let read = |text| Squeezed::of(&Symbols::of(text).signs_as_letters()).text;
+        assert_eq!(read("ca$h g1f+ !!"), "cashgift");
+        assert_eq!(read("well!"), "wei");
+    }
+}

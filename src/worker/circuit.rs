@@ -1,0 +1,238 @@
+//! Whether calling makes sense at the moment.
+//!
+//! Calls stop when Chat says that nothing works until a person changes something, and when it cannot
+//! be reached at all. The queue is kept; one call at a time probes whether things are mended, ever
+//! more rarely, and the first success opens the circuit again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::store::ConversationId;
+
+/// So many failures in a row, without any answer between, mean that Chat cannot be reached ...
+const UNREACHABLE_AFTER: u32 = 10;
+/// ... if they span at least this long: a burst that one broken connection took down is none.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(1);
+/// So many groups without permission and none with it mean that the account has none.
+const GROUPS_WITHOUT_PERMISSION: usize = 3;
+/// An answer this fresh shows that failures are not Chat's state as a whole.
+const HEALTHY_FOR: Duration = Duration::from_secs(30);
+/// Between probes, first and at the most.
+const PROBES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+/// What a call says about calling in general.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Chat did what it was asked to, or refused for the message's own sake.
+    Answered,
+    /// Chat is there and asks for patience.
+    Busy,
+    /// The account may not do this in this group.
+    NotPermitted(ConversationId),
+    /// The credential was refused.
+    Credential(String),
+    /// Nothing will work until a person changes something.
+    Configuration(String),
+    /// No answer, or none that is Chat's.
+    Unreachable(String),
+}
+
+/// Why calls stand still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    pub why: String,
+    /// Whether only a person can mend it.
+    pub needs_person: bool,
+}
+
+/// Follows the signs of calls.
+#[derive(Debug, Default)]
+pub struct Circuit {
+    halted: Option<Halted>,
+    last_answer: Option<Instant>,
+    failures: u32,
+    first_failure: Option<Instant>,
+    credential_refused: bool,
+    without_permission: HashSet<ConversationId>,
+    with_permission: bool,
+}
+
+#[derive(Debug)]
+struct Halted {
+    halt: Halt,
+    next_probe: Instant,
+    wait: Duration,
+}
+
+impl Circuit {
+    /// Whether a call may leave now, given how many are under way; else when to ask again.
+    pub fn gate(&self, now: Instant, under_way: usize) -> Result<(), Instant> {
+        match &self.halted {
+            None => Ok(()),
+            Some(halted) if under_way == 0 && now >= halted.next_probe => Ok(()),
+            Some(halted) => Err(halted.next_probe.max(now + PROBES[0])),
+        }
+    }
+
+    /// Whether failures of single calls are about these calls, not about Chat as a whole.
+    #[must_use]
+    pub fn is_healthy(&self, now: Instant) -> bool {
+        let fresh = |at: Instant| now.saturating_duration_since(at) < HEALTHY_FOR;
+        self.halted.is_none() && self.last_answer.is_some_and(fresh)
+    }
+
+    /// Whether the account was ever let do its work in some group.
+    #[must_use]
+    pub fn is_permitted_somewhere(&self) -> bool {
+        self.with_permission
+    }
+
+    /// Why calls stand still, if they do.
+    #[must_use]
+    pub fn halt(&self) -> Option<&Halt> {
+        self.halted.as_ref().map(|halted| &halted.halt)
+    }
+
+    /// Lets the next call through at once: somebody says that it is mended.
+    pub fn try_now(&mut self, now: Instant) {
+        if let Some(halted) = &mut self.halted {
+            halted.next_probe = now;
+            halted.wait = PROBES[0];
+        }
+    }
+
+    /// Takes in what a call showed. Answers whether calls stopped or went on because of it.
+    pub fn saw(&mut self, sign: Sign, now: Instant) -> bool {
+        let was_halted = self.halted.is_some();
+        if !matches!(sign, Sign::Unreachable(_)) {
+            self.failures = 0;
+            self.first_failure = None;
+        }
+        match sign {
+            Sign::Answered => {
+                self.with_permission = true;
+                self.answered(now);
+            }
+            Sign::Busy => self.answered(now),
+            Sign::NotPermitted(group) => {
+                self.without_permission.insert(group);
+                if self.with_permission {
+                    self.answered(now);
+                } else if was_halted || self.without_permission.len() >= GROUPS_WITHOUT_PERMISSION {
+                    self.stop(
+                        "10007 in every group: the account has no permission".into(),
+                        now,
+                        true,
+                    );
+                }
+            }
+            Sign::Credential(why) => {
+                if self.credential_refused || was_halted {
+                    self.stop(why, now, true);
+                }
+                self.credential_refused = true;
+            }
+            Sign::Configuration(why) => self.stop(why, now, true),
+            Sign::Unreachable(why) => {
+                self.failures += 1;
+                let since = *self.first_failure.get_or_insert(now);
+                let long = now.saturating_duration_since(since) >= UNREACHABLE_FOR;
+                if was_halted || (self.failures >= UNREACHABLE_AFTER && long) {
+                    self.stop(why, now, false);
+                }
+            }
+        }
+        was_halted != self.halted.is_some()
+    }
+
+    fn answered(&mut self, now: Instant) {
+        self.last_answer = Some(now);
+        self.credential_refused = false;
+        self.halted = None;
+    }
+
+    fn stop(&mut self, why: String, now: Instant, needs_person: bool) {
+        let wait =
+            self.halted.as_ref().map_or(PROBES[0], |halted| (halted.wait * 2).min(PROBES[1]));
+        let halt = Halt { why, needs_person };
+        self.halted = Some(Halted { halt, next_probe: now + wait, wait });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreachable() -> Sign {
+        Sign::Unreachable("reset".into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_configuration_error_stops_calls_until_a_probe_succeeds() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        assert!(circuit.gate(now, 5).is_ok());
+        assert!(circuit.saw(Sign::Configuration("10041".into()), now));
+        assert!(circuit.halt().is_some_and(|halt| halt.needs_person));
+        assert!(circuit.gate(now, 0).is_err());
+        let later = now + PROBES[0];
+        assert!(circuit.gate(later, 1).is_err(), "one probe at a time");
+        assert!(circuit.gate(later, 0).is_ok());
+        assert!(!circuit.saw(Sign::Configuration("10041".into()), later));
+        assert!(circuit.gate(later + PROBES[0], 0).is_err(), "probes grow rarer");
+        circuit.try_now(later);
+        assert!(circuit.gate(later, 0).is_ok());
+        assert!(circuit.saw(Sign::Answered, later));
+        assert!(circuit.gate(later, 100).is_ok());
+    }
+
+    #[test]
+    fn a_credential_is_renewed_once() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        assert!(!circuit.saw(Sign::Credential("70001".into()), now));
+        assert!(!circuit.saw(Sign::Answered, now));
+        assert!(!circuit.saw(Sign::Credential("70001".into()), now));
+        assert!(circuit.saw(Sign::Credential("70001".into()), now));
+    }
+
+    #[test]
+    fn no_permission_in_one_group_is_that_groups_affair() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        assert!(!circuit.saw(Sign::NotPermitted(1), now));
+        assert!(!circuit.saw(Sign::NotPermitted(1), now));
+        circuit.saw(Sign::Answered, now);
+        for group in 2..9 {
+            assert!(!circuit.saw(Sign::NotPermitted(group), now));
+        }
+    }
+
+    #[test]
+    fn no_permission_anywhere_stops_calls() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        assert!(!circuit.saw(Sign::NotPermitted(1), now));
+        assert!(!circuit.saw(Sign::NotPermitted(2), now));
+        assert!(circuit.saw(Sign::NotPermitted(3), now));
+    }
+
+    #[test]
+    fn failures_in_a_row_stop_calls_and_stray_ones_do_not() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        for n in 0..100 {
+            let sign = if n % 5 == 0 { Sign::Answered } else { unreachable() };
+            assert!(!circuit.saw(sign, now + Duration::from_millis(n * 100)));
+        }
+        let later = now + Duration::from_secs(20);
+        for _ in 0..100 {
+            assert!(!circuit.saw(unreachable(), later), "all at once: one broken connection");
+        }
+        assert!(circuit.saw(unreachable(), later + UNREACHABLE_FOR));
+        assert!(!circuit.is_healthy(later));
+        assert!(circuit.halt().is_some_and(|halt| !halt.needs_person));
+    }
+}
