@@ -13,15 +13,16 @@ use crate::sim::{CallbackTarget, Sim, SimOptions};
 
 /// Runs a simulated Chat: its REST API, and the callbacks it would send
 ///
-/// Needs no account. Point `chat.base_url` of a daemon, or any client of the provider's API, at the
-/// address that it prints, with the same application id, identifier and secret key.
+/// Needs no account. Point the base URL of a daemon, or of any client of the provider's API, at the
+/// address that it prints, with the same application id, identifier and secret key. The switches
+/// under /sim/ ask for no credentials, so listen on loopback.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
-    /// The application's `SDKAppID`
+    /// The application's id, as the console shows it
     #[arg(long, value_name = "N")]
     sdk_app_id: AppId,
     /// The administrator account that calls are accepted from
@@ -33,7 +34,7 @@ pub struct Args {
     /// A file that holds the secret key
     #[arg(long, value_name = "FILE", conflicts_with = "secret_key")]
     secret_key_file: Option<PathBuf>,
-    /// Where to send callbacks, such as `http://127.0.0.1:8080/callback`
+    /// Where to send callbacks: plain http, such as <http://127.0.0.1:8080/callback>
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
     /// Signs the callbacks
@@ -87,7 +88,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(options: SimOptions) -> anyhow::Result<ExitCode> {
     let listen = options.listen;
-    let sim = Sim::start(options).await.with_context(|| format!("listening on {listen}"))?;
+    let sim = Sim::start(options).await.with_context(|| format!("cannot start at {listen}"))?;
     output::line(format_args!("simulated Chat at {}", sim.url()));
     interrupted().await?;
     sim.shutdown().await;

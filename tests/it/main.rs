@@ -4,6 +4,7 @@
 
 mod callback_listener;
 mod chat_client;
+mod figures;
 mod main_path;
 mod process;
 mod sim_callbacks;

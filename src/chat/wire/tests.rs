@@ -184,6 +184,7 @@ fn nobody_gets_past_by_odd_numbers_shapes_or_depth() {
         r#"{"MsgType":"TIMLocationElem","MsgContent":{"Latitude":1e999,"Longitude":-1e999}}"#,
         r#"{"MsgType":7,"MsgContent":"text"}"#,
         r#"{"MsgType":"X"}"#,
+        r#"{"MsgType":"X","MsgType":"Y","MsgContent":{},"MsgContent":{}}"#,
         r#""bare""#,
         "null",
         &relay,
