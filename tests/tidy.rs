@@ -179,6 +179,9 @@ fn files_begin_with_what_they_are_for() {
 #[test]
 fn imports_are_found_in_all_their_forms() {
     assert_eq!(named_modules("use crate::model::{A, B};"), ["model"]);
-    assert_eq!(named_modules("use crate::{model::A, store::{B, C}, text};"), ["model", "store", "text"]);
+    assert_eq!(
+        named_modules("use crate::{model::A, store::{B, C}, text};"),
+        ["model", "store", "text"]
+    );
     assert_eq!(named_modules("fn f(a: crate::http::X) -> crate::app::Y"), ["http", "app"]);
 }

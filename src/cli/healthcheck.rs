@@ -20,7 +20,7 @@ pub struct Args {
     timeout: u64,
 }
 
-pub fn run(args: Args) -> Result<ExitCode> {
+pub fn run(args: &Args) -> Result<ExitCode> {
     let loaded = match args.settings.load() {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),

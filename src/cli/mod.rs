@@ -50,14 +50,14 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: anyhow::Result<ExitCode> = match cli.command {
-        Command::Serve(args) => serve::run(args),
-        Command::Demo(args) => demo::run(args),
-        Command::Config(args) => config::run(args),
-        Command::Rules(args) => rules::run(args),
-        Command::Scan(args) => scan::run(args),
-        Command::Migrate(args) => migrate::run(args),
-        Command::Healthcheck(args) => healthcheck::run(args),
-        Command::Sim(args) => sim::run(args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Scan(args) => scan::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Sim(args) => sim::run(&args),
     };
     match done {
         Ok(code) => code,

@@ -25,7 +25,7 @@ pub struct Args {
     settings: Settings,
 }
 
-pub fn run(args: Args) -> Result<ExitCode> {
+pub fn run(args: &Args) -> Result<ExitCode> {
     let config = match args.settings.load_complete() {
         Ok(config) => config,
         Err(code) => return Ok(code),

@@ -64,8 +64,8 @@ While it runs:
 Ctrl-C ends it.";
 
 /// Runs until interrupted.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let secret_key = match (args.secret_key, &args.secret_key_file) {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let secret_key = match (args.secret_key.clone(), &args.secret_key_file) {
         (Some(key), _) => key,
         (None, Some(path)) => {
             let text = std::fs::read_to_string(path)
@@ -74,7 +74,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         (None, None) => anyhow::bail!("--secret-key or --secret-key-file is needed"),
     };
-    let callback = args.callback_url.map(|url| CallbackTarget { url, token: args.callback_token });
+    let callback = args
+        .callback_url
+        .clone()
+        .map(|url| CallbackTarget { url, token: args.callback_token.clone() });
     let options = SimOptions {
         listen: args.listen,
         callback,

@@ -29,7 +29,7 @@ pub(super) fn callback(result: &'static str) {
     counter!("quell_callbacks_total", "result" => result).increment(1);
 }
 
-pub(super) fn rejected(rejection: &Rejection) -> &'static str {
+pub(super) fn rejected(rejection: Rejection) -> &'static str {
     rejection.reason()
 }
 

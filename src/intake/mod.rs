@@ -76,7 +76,7 @@ impl Intake {
     /// Whether a request comes from Chat. Looks at the query only.
     pub fn verify(&self, query: &str) -> Result<Authentic, Rejection> {
         self.verifier.verify(query, self.clock.now()).inspect_err(|rejection| {
-            metrics::callback(metrics::rejected(rejection));
+            metrics::callback(metrics::rejected(*rejection));
         })
     }
 

@@ -7,7 +7,7 @@ use super::Sqlite;
 use super::open::unavailable;
 use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
-use crate::model::JobId;
+use crate::model::{JobId, TopicId};
 use crate::store::{
     Destroyed, Error, Intake, JobEvent, Quarantined, Recalled, Record, Recorded, RuleSet,
 };
@@ -117,7 +117,7 @@ impl Operation for Recalled {
 impl Operation for Destroyed {
     type Answer = ();
     async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        let topics: Vec<_> = self.topic_ids.iter().map(|topic| topic.as_str()).collect();
+        let topics: Vec<_> = self.topic_ids.iter().map(TopicId::as_str).collect();
         // A repeated callback must not end a later life: only what had begun by then ends.
         let ended = sqlx::query(
             "update conversations set destroyed_at = ?1
