@@ -1,24 +1,17 @@
 //! From what is written to what runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::condition::Condition;
 use super::decode::{At, Notes, OneOrMany};
 use super::diagnostic::did_you_mean;
-use super::file::{Fold, Rule, RulesFile, Selection, When, Wholeness, WrittenAction};
-use super::kinds::{keyword, pattern};
+use super::file::{Fold, Override, Rule, RulesFile, When, Wholeness, WrittenAction};
+pub(crate) use super::findings::{Findings, LeafId, Span};
+use super::kinds::{keyword, link, pattern};
+use super::scope::Scope;
+use super::windows::Measure;
 use super::yaml::Place;
-use crate::model::{Action, Message, Mode, RuleId, Severity};
-
-/// A matcher that finds places in the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LeafId(pub(crate) u32);
-
-/// A place in the original text, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-}
+use crate::model::{Action, Mode, RuleId, Severity};
 
 /// A list, read.
 #[derive(Clone, Debug, Default)]
@@ -31,11 +24,12 @@ pub(crate) struct List {
 pub(crate) struct Compiler<'a> {
     pub(crate) notes: &'a mut Notes,
     pub(crate) keywords: keyword::Builder,
-    pub(crate) patterns: Vec<pattern::Entry>,
+    pub(crate) patterns: pattern::Builder,
+    pub(crate) links: Vec<link::Matcher>,
     /// The folding level of the rule being compiled.
     pub(crate) fold: Fold,
     lists: &'a BTreeMap<String, List>,
-    used: HashMap<String, ()>,
+    used: HashSet<String>,
     leaves: u32,
 }
 
@@ -48,7 +42,7 @@ impl<'a> Compiler<'a> {
     /// A list by its name; a name that is not there is noted.
     pub(crate) fn list(&mut self, name: &At<String>) -> Option<&'a List> {
         let list = self.lists.get(&name.value);
-        self.used.insert(name.value.clone(), ());
+        self.used.insert(name.value.clone());
         if list.is_none() {
             let names: Vec<&str> = self.lists.keys().map(String::as_str).collect();
             let message = format!("there is no list `{}`", name.value);
@@ -64,6 +58,29 @@ impl<'a> Compiler<'a> {
             When::Not(part) => Condition::Not(Box::new(self.condition(part, at))),
             When::Keyword(written) => Condition::Text(written.compile(at, self)),
             When::Pattern(written) => Condition::Text(written.compile(self)),
+            When::Link(written) => Condition::Text(written.compile(at, self)),
+            When::Contact(written) => Condition::Text(written.compile(at, self)),
+            When::Element(written) => Condition::Element(written.clone()),
+            When::Length(written) => Condition::Length(written.clone()),
+            When::Mentions(written) => Condition::Mentions(written.clone()),
+            When::Platform(written) => Condition::Platform(written.clone()),
+            When::Flood(written) => Condition::Flood(written.clone(), written.measure()),
+            When::Repeat(written) => Condition::Repeat(written.clone(), written.measure()),
+            When::Newcomer(written) => Condition::Newcomer(written.clone(), written.measure()),
+            When::Score(written) => {
+                let parts = written.sum.iter();
+                let parts = parts.map(|part| (part.weight, self.condition(&part.when, at)));
+                let parts: Vec<_> = parts.collect();
+                let most: f64 = parts.iter().map(|(weight, _)| weight.max(0.0)).sum();
+                if most < written.at_least {
+                    let message = format!(
+                        "this score can never reach {}: its weights add up to {most}",
+                        written.at_least
+                    );
+                    self.notes.warning(at, message, "");
+                }
+                Condition::Score { at_least: written.at_least, parts }
+            }
         }
     }
 
@@ -75,28 +92,31 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// A condition, compiled.
-#[derive(Debug)]
-pub(crate) enum Condition {
-    Any(Vec<Condition>),
-    All(Vec<Condition>),
-    Not(Box<Condition>),
-    Text(LeafId),
-}
-
 /// A rule, compiled.
 #[derive(Debug)]
 pub(crate) struct CompiledRule {
     pub(crate) id: RuleId,
     pub(crate) why: String,
-    pub(crate) mode: Mode,
-    pub(crate) severity: Severity,
-    pub(crate) actions: Vec<Action>,
+    pub(crate) fold: Fold,
+    pub(crate) stance: Stance,
+    pub(crate) rollout: f64,
     pub(crate) when: Condition,
     pub(crate) unless: Vec<LeafId>,
     pub(crate) scope: Option<Scope>,
     pub(crate) exempt: Option<Scope>,
+    /// What is different in some groups; of several that fit the last one holds.
+    pub(crate) overrides: Vec<(Vec<String>, Stance)>,
     pub(crate) examples: Vec<Example>,
+    /// Every phrase it seeks, for telling the nearest one where none is found.
+    pub(crate) phrases: Vec<String>,
+}
+
+/// Whether and how a rule acts.
+#[derive(Clone, Debug)]
+pub(crate) struct Stance {
+    pub(crate) mode: Mode,
+    pub(crate) severity: Severity,
+    pub(crate) actions: Vec<Action>,
 }
 
 /// A text that a rule has to hit or to pass.
@@ -107,50 +127,57 @@ pub(crate) struct Example {
     pub(crate) at: Place,
 }
 
-/// Which messages are meant.
-#[derive(Debug, Default)]
-pub(crate) struct Scope {
-    types: Option<Vec<String>>,
-    groups: Option<Vec<String>>,
-    topics: Option<Vec<String>>,
-    senders: Option<Vec<String>>,
-}
-
-impl Scope {
-    fn of(written: &Selection) -> Self {
-        let values = |field: &Option<OneOrMany<String>>| field.as_ref().map(|many| many.0.clone());
-        Self {
-            types: values(&written.types),
-            groups: values(&written.groups),
-            topics: values(&written.topics),
-            senders: values(&written.senders),
-        }
-    }
-
-    /// Whether every field given agrees.
-    pub(crate) fn holds(&self, message: &Message) -> bool {
-        let agrees = |values: &Option<Vec<String>>, actual: &str| {
-            values.as_ref().is_none_or(|values| values.iter().any(|value| fits(value, actual)))
-        };
-        agrees(&self.types, &message.group_type.0)
-            && agrees(&self.groups, message.key.group_id.as_str())
-            && agrees(&self.topics, message.key.topic_id.as_str())
-            && agrees(&self.senders, message.sender.as_str())
-    }
-}
-
-fn fits(value: &str, actual: &str) -> bool {
-    match value.strip_suffix('*') {
-        Some(start) => actual.starts_with(start),
-        None => value == actual,
-    }
-}
-
 /// Everything compiled.
 pub(crate) struct Compiled {
     pub(crate) rules: Vec<CompiledRule>,
-    pub(crate) keywords: Option<keyword::Index>,
-    pub(crate) patterns: Vec<pattern::Entry>,
+    pub(crate) indexes: Option<Indexes>,
+    pub(crate) triggers: Triggers,
+    /// Everything that has to be counted, each once.
+    pub(crate) measures: Vec<Measure>,
+}
+
+/// What is sought in every text, for all rules at once.
+pub(crate) struct Indexes {
+    pub(crate) keywords: keyword::Index,
+    pub(crate) patterns: pattern::Index,
+    pub(crate) links: Vec<link::Matcher>,
+}
+
+/// Which rules have to be looked at once it is known what a text holds.
+#[derive(Debug, Default)]
+pub(crate) struct Triggers {
+    /// For each leaf the rules that cannot hold without it or one of its like.
+    by_leaf: Vec<Vec<u32>>,
+    /// Rules that may hold whatever the text.
+    always: Vec<u32>,
+}
+
+impl Triggers {
+    fn of(rules: &[CompiledRule], leaves: u32) -> Self {
+        let mut triggers = Self { by_leaf: vec![Vec::new(); leaves as usize], always: Vec::new() };
+        for (rule, id) in rules.iter().zip(0..) {
+            match rule.when.triggers() {
+                Some(leaves) => {
+                    for leaf in leaves {
+                        triggers.by_leaf[leaf.0 as usize].push(id);
+                    }
+                }
+                None => triggers.always.push(id),
+            }
+        }
+        triggers
+    }
+
+    /// The rules to look at, in order.
+    pub(crate) fn rules(&self, found: impl Iterator<Item = LeafId>) -> Vec<u32> {
+        let mut rules = self.always.clone();
+        for leaf in found {
+            rules.extend(&self.by_leaf[leaf.0 as usize]);
+        }
+        rules.sort_unstable();
+        rules.dedup();
+        rules
+    }
 }
 
 /// Compiles all rules; mistakes are in `notes`.
@@ -162,68 +189,102 @@ pub(crate) fn compile(
     let mut c = Compiler {
         notes,
         keywords: keyword::Builder::default(),
-        patterns: Vec::new(),
+        patterns: pattern::Builder::default(),
+        links: Vec::new(),
         fold: Fold::Standard,
         lists,
-        used: HashMap::new(),
+        used: HashSet::new(),
         leaves: 0,
     };
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut rules = Vec::new();
     for rule in &file.rules {
-        if let Some(line) = seen.insert(&rule.id.value, rule.id.at.line) {
-            let message =
-                format!("the rule `{}` is defined twice, first in line {line}", rule.id.value);
-            c.notes.mistake(rule.id.at, message);
+        let id = &rule.id;
+        if let Some(line) = seen.insert(&id.value, id.at.line) {
+            let message = format!("the rule `{}` is defined twice, first in line {line}", id.value);
+            c.notes.mistake(id.at, message);
         }
         rules.push(rule_of(rule, &mut c));
     }
+    for change in file.overrides.iter().flatten() {
+        apply_override(change, &mut rules, c.notes);
+    }
     for (name, source) in file.lists.iter().flatten() {
-        if !c.used.contains_key(name) {
+        if !c.used.contains(name) {
             c.notes.warning(source.at, format!("no rule uses the list `{name}`"), "");
         }
     }
-    let keywords = match c.keywords.build() {
-        Ok(index) => Some(index),
-        Err(error) => {
+    let triggers = Triggers::of(&rules, c.leaves);
+    let mut measures = Vec::new();
+    rules.iter().for_each(|rule| rule.when.measures(&mut measures));
+    measures.sort();
+    measures.dedup();
+    let indexes = match (c.keywords.build(), c.patterns.build()) {
+        (Ok(keywords), Ok(patterns)) => Some(Indexes { keywords, patterns, links: c.links }),
+        (Err(error), _) | (_, Err(error)) => {
             c.notes.mistake(Place::default(), format!("too many phrases: {error}"));
             None
         }
     };
-    Compiled { rules, keywords, patterns: c.patterns }
+    Compiled { rules, indexes, triggers, measures }
 }
 
 fn rule_of(rule: &Rule, c: &mut Compiler<'_>) -> CompiledRule {
     check_id(&rule.id, c.notes);
     c.fold = rule.fold.unwrap_or(Fold::Standard);
-    let mode = rule.mode.map_or_else(Mode::default, |mode| mode.0);
     let actions: Vec<Action> = match &rule.actions {
         None => vec![Action::Recall],
         Some(written) => {
-            if written.value.is_empty() {
-                c.notes.mistake_with(
-                    written.at,
-                    "a rule without an action does nothing",
-                    "to watch it without effect, write `mode: shadow`",
-                );
+            if written.value.is_empty() && c.notes.mistakes.is_empty() {
+                let help = "to watch a rule without effect, write `mode: shadow`";
+                c.notes.mistake_with(written.at, "a rule without an action does nothing", help);
             }
             written.value.iter().map(|WrittenAction(action)| *action).collect()
         }
     };
     let unless = rule.unless.iter().flatten();
     let unless = unless.map(|unless| unless.phrase.compile(rule.when.at, c)).collect();
-    CompiledRule {
+    let mut phrases = Vec::new();
+    phrases_of(&rule.when.value, c, &mut phrases);
+    let compiled = CompiledRule {
         id: RuleId::from(rule.id.value.as_str()),
         why: rule.why.clone().unwrap_or_default(),
-        mode,
-        severity: rule.severity.map_or_else(Severity::default, |severity| severity.0),
-        actions,
+        fold: c.fold,
+        stance: Stance {
+            mode: rule.mode.map_or_else(Mode::default, |mode| mode.0),
+            severity: rule.severity.map_or_else(Severity::default, |severity| severity.0),
+            actions,
+        },
+        rollout: rollout_of(rule, c.notes),
         when: c.condition(&rule.when.value, rule.when.at),
         unless,
         scope: rule.scope.as_ref().map(|scope| Scope::of(&scope.value)),
         exempt: rule.exempt.as_ref().map(|exempt| Scope::of(&exempt.value)),
+        overrides: Vec::new(),
         examples: examples_of(rule),
+        phrases,
+    };
+    super::contradictions::warn(rule, &compiled, c.notes);
+    compiled
+}
+
+/// The phrases that `explain` compares a text with: of a long list only the first.
+fn phrases_of(when: &When, c: &mut Compiler<'_>, into: &mut Vec<String>) {
+    match when {
+        When::Any(parts) | When::All(parts) => {
+            parts.iter().for_each(|part| phrases_of(part, c, into));
+        }
+        When::Keyword(written) => written.first_phrases(c, into),
+        _ => {}
     }
+}
+
+fn rollout_of(rule: &Rule, notes: &mut Notes) -> f64 {
+    let Some(rollout) = &rule.rollout else { return 1.0 };
+    if !(0.0..=1.0).contains(&rollout.value) {
+        notes.mistake_with(rollout.at, "a share lies between 0 and 1", "such as 0.1 for a tenth");
+    }
+    rollout.value
 }
 
 fn check_id(id: &At<String>, notes: &mut Notes) {
@@ -231,6 +292,28 @@ fn check_id(id: &At<String>, notes: &mut Notes) {
     if id.value.is_empty() || id.value.len() > 64 || !id.value.chars().all(good) {
         let help = "lower-case letters, digits and hyphens, at most 64, such as contact-bait";
         notes.mistake_with(id.at, format!("`{}` cannot be the id of a rule", id.value), help);
+    }
+}
+
+fn apply_override(written: &Override, rules: &mut [CompiledRule], notes: &mut Notes) {
+    for (id, change) in &written.rules.value {
+        let Some(rule) = rules.iter_mut().find(|rule| rule.id.as_str() == id) else {
+            let ids: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
+            let message = format!("there is no rule `{id}` to override");
+            notes.mistake_with(written.rules.at, message, did_you_mean(id, &ids));
+            continue;
+        };
+        let mut stance = rule.stance.clone();
+        if let Some(mode) = change.mode {
+            stance.mode = mode.0;
+        }
+        if let Some(severity) = change.severity {
+            stance.severity = severity.0;
+        }
+        if let Some(actions) = &change.actions {
+            stance.actions = actions.iter().map(|action| action.0).collect();
+        }
+        rule.overrides.push((written.groups.0.clone(), stance));
     }
 }
 

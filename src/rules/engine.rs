@@ -1,12 +1,18 @@
 //! Judging: a pure function of message, signals and rule set. Never fails, never panics, reads no
 //! clock and does no I/O; many threads share one [`CompiledRules`].
 
-use super::compile::{Compiled, CompiledRule, Condition, LeafId, Span};
-use super::kinds::pattern;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::compile::{Compiled, CompiledRule, Stance};
+use super::condition::{Subject, Truth};
+use super::findings::{Findings, Span};
+use super::kinds::link;
+use super::scope::any_fits;
 use crate::model::{
-    Action, Hit, Judgement, Message, Mode, RuleId, RulesVersion, Severity, Signals, Text, Verdict,
+    Action, Hit, Judgement, Message, MessageKey, Mode, RuleId, RulesVersion, Severity, Signals,
+    Text, Verdict,
 };
-use crate::text::{Folded, Symbols};
+use crate::text::Reading;
 
 /// The most places reported for one rule in one message.
 const MAX_HITS: usize = 16;
@@ -26,20 +32,15 @@ impl std::fmt::Debug for CompiledRules {
 }
 
 /// A rule as shown to people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleSummary {
     pub id: RuleId,
     pub why: String,
     pub mode: Mode,
     pub severity: Severity,
     pub actions: Vec<Action>,
-}
-
-/// What is judged: a message with what its senders did before, or a text on its own.
-#[derive(Clone, Copy)]
-pub(super) struct Subject<'a> {
-    pub(super) text: &'a Text,
-    pub(super) message: Option<(&'a Message, &'a Signals)>,
+    /// The share of messages for which a hit makes a job.
+    pub rollout: f64,
 }
 
 impl CompiledRules {
@@ -55,9 +56,10 @@ impl CompiledRules {
         let summary = |rule: &CompiledRule| RuleSummary {
             id: rule.id.clone(),
             why: rule.why.clone(),
-            mode: rule.mode,
-            severity: rule.severity,
-            actions: rule.actions.clone(),
+            mode: rule.stance.mode,
+            severity: rule.stance.severity,
+            actions: rule.stance.actions.clone(),
+            rollout: rule.rollout,
         };
         self.compiled.rules.iter().map(summary).collect()
     }
@@ -75,12 +77,30 @@ impl CompiledRules {
         self.judge_subject(Subject { text, message: None })
     }
 
+    /// Whether a hit of a rule on a message makes a job: for a rule that is rolled out to a share of
+    /// messages, the same answer whenever it is asked. It never changes the verdict. A rule that is
+    /// not known makes none.
+    #[must_use]
+    pub fn is_rolled_out(&self, rule: &RuleId, key: &MessageKey) -> bool {
+        let Some(rule) = self.compiled.rules.iter().find(|r| r.id == *rule) else { return false };
+        if rule.rollout >= 1.0 {
+            return true;
+        }
+        let mut hasher = DefaultHasher::new();
+        (rule.id.as_str(), key).hash(&mut hasher);
+        // The upper 32 bits as a number from 0 to 1.
+        f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+            < rule.rollout
+    }
+
     fn judge_subject(&self, subject: Subject<'_>) -> Judgement {
         let findings = self.findings(subject.text);
         let mut hits = Vec::new();
-        for rule in &self.compiled.rules {
-            if rule.mode != Mode::Off && applies(rule, subject) {
-                hits.extend(hits_of(rule, subject, &findings));
+        for id in self.compiled.triggers.rules(findings.leaves()) {
+            let rule = &self.compiled.rules[id as usize];
+            let stance = rule.stance_for(subject);
+            if stance.mode != Mode::Off && rule.applies_to(subject) {
+                hits.extend(rule.hits(stance, subject, &findings));
             }
         }
         let live = hits.iter().filter(|hit| hit.mode == Mode::Live);
@@ -96,86 +116,68 @@ impl CompiledRules {
 
     /// What one rule has to say about a text on its own, also where the rule is off.
     pub(super) fn hits_by(&self, rule: &CompiledRule, text: &Text) -> Vec<Hit> {
-        hits_of(rule, Subject { text, message: None }, &self.findings(text))
+        rule.hits(&rule.stance, Subject { text, message: None }, &self.findings(text))
     }
 
-    fn findings(&self, text: &Text) -> Findings {
-        let none = Folded::none(text.as_str());
-        let standard = Folded::standard(text.as_str());
+    pub(super) fn findings(&self, text: &Text) -> Findings {
         let mut findings = Findings::default();
-        if let Some(keywords) = &self.compiled.keywords {
-            let symbols = Symbols::of(text.as_str());
-            keywords.find(text.as_str(), &symbols, |leaf, span| findings.add(leaf, span));
+        if text.is_empty() {
+            return findings;
         }
-        pattern::find(&self.compiled.patterns, &none, &standard, |leaf, span| {
-            findings.add(leaf, span);
-        });
+        if let Some(indexes) = &self.compiled.indexes {
+            let reading = Reading::new(text);
+            indexes.keywords.find(&reading, &mut findings);
+            indexes.patterns.find(&reading, &mut findings);
+            link::find(&indexes.links, &reading, &mut findings);
+        }
         findings
     }
 }
 
-fn applies(rule: &CompiledRule, subject: Subject<'_>) -> bool {
-    let Some((message, _)) = subject.message else { return true };
-    rule.scope.as_ref().is_none_or(|scope| scope.holds(message))
-        && !rule.exempt.as_ref().is_some_and(|exempt| exempt.holds(message))
-}
-
-/// Where the text matchers matched.
-#[derive(Debug, Default)]
-pub(super) struct Findings(Vec<(LeafId, Span)>);
-
-impl Findings {
-    fn add(&mut self, leaf: LeafId, span: Span) {
-        self.0.push((leaf, span));
+impl CompiledRule {
+    /// Mode, severity and actions in the message's group.
+    fn stance_for(&self, subject: Subject<'_>) -> &Stance {
+        let Some((message, _)) = subject.message else { return &self.stance };
+        let group = message.key.group_id.as_str();
+        let mut overrides = self.overrides.iter().rev();
+        overrides
+            .find(|(groups, _)| any_fits(groups, group))
+            .map_or(&self.stance, |(_, stance)| stance)
     }
-    pub(super) fn of(&self, leaf: LeafId) -> impl Iterator<Item = Span> {
-        self.0.iter().filter(move |(of, _)| *of == leaf).map(|(_, span)| *span)
-    }
-}
 
-/// The places that a condition matched; `None` where it does not hold. A condition that holds for
-/// another reason than text has no places.
-fn places(condition: &Condition, findings: &Findings, spared: &[Span]) -> Option<Vec<Span>> {
-    match condition {
-        Condition::Text(leaf) => {
-            let covered =
-                |span: &Span| spared.iter().any(|s| s.start <= span.start && span.end <= s.end);
-            let found: Vec<_> = findings.of(*leaf).filter(|span| !covered(span)).collect();
-            (!found.is_empty()).then_some(found)
+    fn applies_to(&self, subject: Subject<'_>) -> bool {
+        let Some((message, _)) = subject.message else { return true };
+        self.scope.as_ref().is_none_or(|scope| scope.holds(message))
+            && !self.exempt.as_ref().is_some_and(|exempt| exempt.holds(message))
+    }
+
+    pub(super) fn hits(
+        &self,
+        stance: &Stance,
+        subject: Subject<'_>,
+        findings: &Findings,
+    ) -> Vec<Hit> {
+        let spared: Vec<_> = self.unless.iter().flat_map(|leaf| findings.of(*leaf)).collect();
+        let Truth::Yes(found) = self.when.holds(subject, findings, &spared) else {
+            return Vec::new();
+        };
+        let text = subject.text.as_str();
+        let recalls = stance.actions.contains(&Action::Recall);
+        let hit = |span: Span| Hit {
+            rule: self.id.clone(),
+            mode: stance.mode,
+            severity: stance.severity,
+            action: if recalls { Action::Recall } else { Action::Flag },
+            start: text[..span.start].chars().count(),
+            end: text[..span.end].chars().count(),
+            text: text[span.start..span.end].to_owned(),
+        };
+        let merged = without_overlaps(found);
+        if merged.is_empty() {
+            return vec![hit(Span { start: 0, end: 0 })];
         }
-        Condition::Any(parts) => {
-            let found: Vec<_> =
-                parts.iter().filter_map(|part| places(part, findings, spared)).collect();
-            (!found.is_empty()).then(|| found.concat())
-        }
-        Condition::All(parts) => {
-            let found: Option<Vec<_>> =
-                parts.iter().map(|part| places(part, findings, spared)).collect();
-            found.map(|found| found.concat())
-        }
-        Condition::Not(part) => places(part, findings, &[]).is_none().then(Vec::new),
+        merged.into_iter().take(MAX_HITS).map(hit).collect()
     }
-}
-
-fn hits_of(rule: &CompiledRule, subject: Subject<'_>, findings: &Findings) -> Vec<Hit> {
-    let spared: Vec<_> = rule.unless.iter().flat_map(|leaf| findings.of(*leaf)).collect();
-    let Some(found) = places(&rule.when, findings, &spared) else { return Vec::new() };
-    let text = subject.text.as_str();
-    let action = if rule.actions.contains(&Action::Recall) { Action::Recall } else { Action::Flag };
-    let hit = |span: Span| Hit {
-        rule: rule.id.clone(),
-        mode: rule.mode,
-        severity: rule.severity,
-        action,
-        start: text[..span.start].chars().count(),
-        end: text[..span.end].chars().count(),
-        text: text[span.start..span.end].to_owned(),
-    };
-    let merged = without_overlaps(found);
-    if merged.is_empty() {
-        return vec![hit(Span { start: 0, end: 0 })];
-    }
-    merged.into_iter().take(MAX_HITS).map(hit).collect()
 }
 
 /// Leftmost first, the longer of two that overlap.

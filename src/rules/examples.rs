@@ -34,7 +34,7 @@ impl CompiledRules {
             for example in &rule.examples {
                 let hits = self.hits_by(rule, &Text::bare(&example.text));
                 if hits.is_empty() == example.hit {
-                    let off = if rule.mode == Mode::Off { " (the rule is off)" } else { "" };
+                    let off = if rule.stance.mode == Mode::Off { " (the rule is off)" } else { "" };
                     let message = match hits.first() {
                         None => format!("rule `{}` does not hit this example{off}", rule.id),
                         Some(hit) => format!(

@@ -24,7 +24,7 @@ impl CompiledRules {
     pub fn explain(&self, text: &Text) -> Explanation {
         let rules = self.compiled.rules.iter().map(|rule| RuleExplanation {
             rule: rule.id.clone(),
-            mode: rule.mode,
+            mode: rule.stance.mode,
             hits: self.hits_by(rule, text),
         });
         Explanation { verdict: self.judge_text(text).verdict, rules: rules.collect() }

@@ -8,7 +8,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::decode::{At, FromNode, Notes, OneOrMany, word, written};
 use super::diagnostic::did_you_mean;
-use super::kinds::{keyword, pattern};
+use super::kinds::{
+    contact, element, flood, keyword, length, link, mentions, newcomer, pattern, platform, repeat,
+    score,
+};
 use super::yaml::{Node, Value};
 use crate::model::{Action, Mode, Severity};
 
@@ -19,6 +22,8 @@ written! {
         version = "version": FormatVersion,
         /// Named lists of phrases, hosts or ids that rules refer to.
         lists = "lists": Option<BTreeMap<String, At<ListSource>>>,
+        /// Other modes, severities or actions of rules in named groups.
+        overrides = "overrides": Option<Vec<Override>>,
         /// The rules, judged in this order. The order decides nothing but how hits are listed.
         rules = "rules": Vec<Rule>,
     }
@@ -47,8 +52,30 @@ written! {
         exempt = "exempt": Option<At<Selection>>,
         /// What is asked for. Default: recall.
         actions = "actions": Option<At<Vec<WrittenAction>>>,
+        /// The share of messages, from 0 to 1, for which a hit makes a job: for trying a changed
+        /// rule. It never changes the verdict. Default: 1.
+        rollout = "rollout": Option<At<f64>>,
         /// Texts that the rule has to hit or to pass; `quell rules check` runs them.
         examples = "examples": Option<Examples>,
+    }
+}
+
+written! {
+    /// What is different in some groups. Of several that name a rule the last one holds.
+    struct Override: "an override" {
+        /// The groups, by id; a value may end in `*`.
+        groups = "groups": OneOrMany<String>,
+        /// By the id of a rule, what is different for it.
+        rules = "rules": At<BTreeMap<String, Change>>,
+    }
+}
+
+written! {
+    /// What is different for a rule.
+    struct Change: "a change" {
+        mode = "mode": Option<WrittenMode>,
+        severity = "severity": Option<WrittenSeverity>,
+        actions = "actions": Option<Vec<WrittenAction>>,
     }
 }
 
@@ -242,4 +269,24 @@ matchers! {
     Keyword = "keyword": keyword::Written,
     /// Regular expressions.
     Pattern = "pattern": pattern::Written,
+    /// Addresses of web sites.
+    Link = "link": link::Written,
+    /// Ways to reach somebody outside the group.
+    Contact = "contact": contact::Written,
+    /// What a message is made of.
+    Element = "element": element::Written,
+    /// How long the text is.
+    Length = "length": length::Written,
+    /// Who is called by `@`.
+    Mentions = "mentions": mentions::Written,
+    /// The same or nearly the same text again.
+    Repeat = "repeat": repeat::Written,
+    /// Many messages of one sender.
+    Flood = "flood": flood::Written,
+    /// The first messages of a sender.
+    Newcomer = "newcomer": newcomer::Written,
+    /// What a message was sent from.
+    Platform = "platform": platform::Written,
+    /// Several weak signs that are strong together.
+    Score = "score": score::Written,
 }

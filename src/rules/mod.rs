@@ -5,17 +5,24 @@
 //! same in the daemon, in `scan`, in `explain`, in `check` and in `backtest`.
 
 mod compile;
+mod condition;
+mod contradictions;
 mod decode;
 mod diagnostic;
 mod engine;
 mod examples;
 mod explain;
 mod file;
+mod findings;
 mod kinds;
 mod load;
+mod needles;
 mod phrase;
 mod schema;
+mod scope;
+mod simhash;
 mod sound;
+mod windows;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, LoadError};
@@ -24,3 +31,4 @@ pub use examples::FailedExample;
 pub use explain::{Explanation, RuleExplanation};
 pub use load::{Loaded, load, load_str};
 pub use schema::schema;
+pub use windows::Windows;

@@ -67,6 +67,10 @@ impl Phrase {
         (!letters.is_empty()).then(|| Self { letters: letters.into(), whole, words: spaces + 1 })
     }
 
+    fn has_free(&self) -> bool {
+        self.letters.iter().any(|letter| letter.fold.kind == Kind::Free)
+    }
+
     /// What the automaton has to look for: the classes of the letters, repeats once.
     pub(crate) fn squeezed(&self) -> String {
         let mut squeezed = String::new();
@@ -345,6 +349,7 @@ impl Find<'_> {
             return false;
         }
         words.iter().all(|word| self.word_fits(word, letters))
+            && self.letters_fit(&words, letters)
             && between.iter().zip(words.windows(2)).all(|(gap, sides)| {
                 let glued = gap.is_empty() && self.phrase.words > 1;
                 let spelled = sides.iter().all(|w| w.is_spelled() || w.letters == 1);
@@ -356,25 +361,29 @@ impl Find<'_> {
     }
 
     fn is_latin(&self) -> bool {
-        self.phrase.letters.iter().all(|letter| letter.fold.kind != Kind::Free)
+        !self.phrase.has_free()
+    }
+
+    /// Some of what is read as letters are letters, and of a script that the words can be in.
+    fn letters_fit(&self, words: &[Word], letters: usize) -> bool {
+        let real: usize = words.iter().map(|word| word.real).sum();
+        let foreign: usize = words.iter().map(|word| word.foreign).sum();
+        // Among several words one may be all digits (`5311` for sell), if the others show the way.
+        let enough = real * 6 >= letters && (self.phrase.words > 1 || self.phrase.has_free());
+        words.iter().all(|word| {
+            let drawn = word.wanted_letters == 0 || word.real > 0 || enough;
+            let script = if word.foreign_wanted > 0 {
+                word.foreign_exact * 2 >= word.letters
+            } else {
+                // Words of letters that are all foreign, among others that can only be foreign.
+                word.foreign == 0 || foreign < real || (!self.symbols.genuine && letters >= 4)
+            };
+            drawn && script
+        })
     }
 
     fn word_fits(&self, word: &Word, letters: usize) -> bool {
         let several = self.phrase.words > 1;
-        if word.wanted_letters > 0 && word.real == 0 {
-            return false;
-        }
-        if word.foreign_wanted > 0 {
-            if word.foreign_exact * 2 < word.letters {
-                return false;
-            }
-        } else if word.foreign > 0
-            && word.foreign == word.real
-            && (self.symbols.genuine || letters < 4)
-        {
-            // A word of letters that are all foreign, among others that can only be foreign.
-            return false;
-        }
         if word.gaps == 0 {
             return true;
         }

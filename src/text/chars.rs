@@ -181,7 +181,7 @@ fn simple(c: char, written: char) -> CharFold {
         _ => Kind::Mark,
     };
     // Full-width forms were folded to ASCII on the way here; what they end needs no space.
-    let wide = kind == Kind::End && matches!(written, '\u{ff00}'..='\u{ff60}' | '，');
+    let wide = kind == Kind::End && matches!(written, '\u{ff00}'..='\u{ff60}');
     let kind = if wide { Kind::WideEnd } else { kind };
     CharFold { flags: joins, ..CharFold::new(kind, c) }
 }

@@ -7,15 +7,15 @@
 mod chars;
 mod components;
 mod extract;
-mod fold;
 mod lookalike;
 mod loosen;
 mod pinyin;
+mod reading;
 mod symbols;
 
 pub(crate) use chars::{CharFold, Kind, fold};
 pub use extract::{MAX_TEXT_BYTES, extract};
-pub use fold::Folded;
 pub(crate) use loosen::loosen;
 pub(crate) use pinyin::{Sound, readings, syllable};
+pub(crate) use reading::{Folded, Reading};
 pub(crate) use symbols::{Run, Squeezed, Symbol, Symbols};

@@ -132,23 +132,26 @@ impl Symbols {
     /// Signs among letters taken for the letters they look like: `c4$1n0`, `g1f+`.
     pub(crate) fn signs_as_letters(&self) -> Self {
         let mut read = self.clone();
-        for i in 0..read.row.len() {
-            let fold = read.row[i].fold;
-            if !fold.has(CharFold::SIGN) {
-                continue;
-            }
-            let word = |symbol: Option<&Symbol>| {
-                symbol.is_some_and(|s| matches!(s.kind(), Kind::Word | Kind::Digit))
-            };
-            let before = word(i.checked_sub(1).and_then(|i| read.row.get(i)));
-            let after = word(read.row.get(i + 1));
-            // An exclamation mark behind a word is one.
-            if after || (before && fold.plain != '!') {
-                let letter = super::chars::fold(fold.sign);
-                read.row[i].fold = CharFold { flags: CharFold::SIGN, ..letter };
-            }
+        let last = read.row.len();
+        // Once from each side: a sign may stand beside another that a letter makes a letter.
+        for i in (0..last).rev() {
+            read.sign_as_letter(i, i + 1, true);
+        }
+        for i in 1..last {
+            read.sign_as_letter(i, i - 1, false);
         }
         read
+    }
+
+    fn sign_as_letter(&mut self, at: usize, beside: usize, inside: bool) {
+        let fold = self.row[at].fold;
+        let wordy = |s: &Symbol| matches!(s.kind(), Kind::Word | Kind::Digit);
+        let is_sign = fold.has(CharFold::SIGN) && !wordy(&self.row[at]);
+        // An exclamation mark behind a word is one.
+        if is_sign && (inside || fold.plain != '!') && self.row.get(beside).is_some_and(wordy) {
+            let letter = super::chars::fold(fold.sign);
+            self.row[at].fold = CharFold { flags: CharFold::SIGN, ..letter };
+        }
     }
 
     /// The bytes of the original that a range of symbols stands for.

@@ -16,13 +16,13 @@ use std::collections::HashMap;
 use aho_corasick::{AhoCorasick, BuildError, PatternID};
 use schemars::JsonSchema;
 
-use crate::rules::compile::{Compiler, LeafId, Span};
+use crate::rules::compile::{Compiler, Findings, LeafId, Span};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::{Fold, Wholeness};
 use crate::rules::phrase::Phrase;
 use crate::rules::sound::Sounding;
 use crate::rules::yaml::{Node, Value};
-use crate::text::{Kind, Sound, Squeezed, Symbols, fold, loosen};
+use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen};
 
 /// What is written below `keyword`.
 #[derive(Clone, Debug, JsonSchema)]
@@ -91,6 +91,17 @@ impl Written {
             c.keywords.add(&phrase.text, phrase.whole, fold, leaf);
         }
         leaf
+    }
+
+    /// The first phrases, for telling which is nearest to a text.
+    pub(crate) fn first_phrases(&self, c: &mut Compiler<'_>, into: &mut Vec<String>) {
+        const ENOUGH: usize = 2000;
+        let room = ENOUGH.saturating_sub(into.len());
+        // Names of lists that are not there are noted when the matcher is compiled.
+        let before = c.notes.mistakes.len();
+        let phrases = self.phrases(c);
+        c.notes.mistakes.truncate(before);
+        into.extend(phrases.into_iter().take(room).map(|phrase| phrase.text));
     }
 
     fn phrases(&self, c: &mut Compiler<'_>) -> Vec<Sought> {
@@ -184,24 +195,26 @@ pub(crate) struct Index {
 
 impl Index {
     /// Reports every phrase found and where.
-    pub(crate) fn find(&self, text: &str, symbols: &Symbols, mut found: impl FnMut(LeafId, Span)) {
+    pub(crate) fn find(&self, reading: &Reading<'_>, found: &mut Findings) {
+        let text = reading.written();
         if let Some(written) = &self.written {
-            written.find(text, &mut found);
+            written.find(text, found);
         }
         let Some(hidden) = &self.hidden else { return };
-        hidden.find(symbols, false, &mut found);
+        let symbols = reading.symbols();
+        hidden.find(symbols, false, found);
         if symbols.signs {
-            hidden.find(&symbols.signs_as_letters(), false, &mut found);
+            hidden.find(&symbols.signs_as_letters(), false, found);
         }
         if symbols.reversed {
-            hidden.find(&symbols.unreversed(text), false, &mut found);
+            hidden.find(&symbols.unreversed(text), false, found);
         }
         if let Some(heard) = &self.heard {
-            let loose = loosen(symbols);
-            if let Some(loose) = &loose {
-                hidden.find(loose, true, &mut found);
+            let loose = reading.loose();
+            if let Some(loose) = loose {
+                hidden.find(loose, true, found);
             }
-            heard.find(loose.as_ref().unwrap_or(symbols), &mut found);
+            heard.find(loose.unwrap_or(symbols), found);
         }
     }
 }
@@ -227,7 +240,7 @@ impl AsWritten {
         Ok(Some(Self { automaton, phrases }))
     }
 
-    fn find(&self, text: &str, found: &mut impl FnMut(LeafId, Span)) {
+    fn find(&self, text: &str, found: &mut Findings) {
         for hit in self.automaton.find_overlapping_iter(text) {
             let phrase = &self.phrases[hit.pattern().as_usize()];
             let (start, end) = (hit.start(), hit.end());
@@ -235,7 +248,7 @@ impl AsWritten {
                 continue;
             }
             for leaf in &phrase.leaves {
-                found(*leaf, Span { start, end });
+                found.add(*leaf, Span { start, end });
             }
         }
     }
@@ -292,7 +305,7 @@ struct Hidden {
 }
 
 impl Grouped<Hidden> {
-    fn find(&self, symbols: &Symbols, aggressive: bool, found: &mut impl FnMut(LeafId, Span)) {
+    fn find(&self, symbols: &Symbols, aggressive: bool, found: &mut Findings) {
         let squeezed = Squeezed::of(symbols);
         for hit in self.automaton.find_overlapping_iter(&squeezed.text) {
             let runs = squeezed.runs_in(hit.start(), hit.end());
@@ -312,7 +325,7 @@ struct Heard {
 }
 
 impl Grouped<Heard> {
-    fn find(&self, symbols: &Symbols, found: &mut impl FnMut(LeafId, Span)) {
+    fn find(&self, symbols: &Symbols, found: &mut Findings) {
         let sound = Sound::of(symbols);
         for hit in self.automaton.find_overlapping_iter(&sound.text) {
             for heard in self.of(hit.pattern()) {
@@ -325,15 +338,9 @@ impl Grouped<Heard> {
     }
 }
 
-fn report(
-    symbols: &Symbols,
-    first: usize,
-    last: usize,
-    leaves: &[LeafId],
-    found: &mut impl FnMut(LeafId, Span),
-) {
+fn report(symbols: &Symbols, first: usize, last: usize, leaves: &[LeafId], found: &mut Findings) {
     let (start, end) = symbols.span(first, last);
     for leaf in leaves {
-        found(*leaf, Span { start, end });
+        found.add(*leaf, Span { start, end });
     }
 }

@@ -6,20 +6,27 @@
 //! ```
 //!
 //! The syntax is that of the regex crate: linear time whatever the text. At `fold: none` a pattern
-//! sees the text as it is written; at the other levels it sees folded text and does not tell upper
-//! from lower case unless it says `(?-i)`.
+//! sees the text as it is written; at the other levels it sees folded text, which is all lower case,
+//! and does not tell upper from lower case.
 
+use std::collections::BTreeMap;
+
+use aho_corasick::{AhoCorasick, BuildError};
 use regex::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
 use schemars::JsonSchema;
 
-use crate::rules::compile::{Compiler, LeafId, Span};
+use crate::rules::compile::{Compiler, Findings, LeafId, Span};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::Fold;
+use crate::rules::needles::needles;
 use crate::rules::yaml::{Node, Value};
-use crate::text::Folded;
+use crate::text::{CharFold, Folded, Kind, Reading, fold};
 
 /// The longest pattern taken, in bytes.
 const MAX_PATTERN_BYTES: usize = 1024;
+/// The most places that one pattern reports.
+const MAX_MATCHES: usize = 64;
 /// The most memory that one compiled pattern may fill, in bytes.
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
@@ -60,22 +67,37 @@ impl Written {
             Self::Map(map) => &map.regex.0,
         };
         for pattern in patterns {
-            match build(&pattern.value, c.fold) {
-                Ok(regex) => c.patterns.push(Entry { regex, fold: c.fold, leaf }),
-                Err(why) => c.notes.mistake(pattern.at, why),
+            if let Err(why) = add(&pattern.value, c.fold, leaf, c) {
+                c.notes.mistake(pattern.at, why);
             }
         }
         leaf
     }
 }
 
-fn build(pattern: &str, fold: Fold) -> Result<Regex, String> {
+/// Adds an expression to the index, or says why it cannot be.
+pub(super) fn add(
+    pattern: &str,
+    fold: Fold,
+    leaf: LeafId,
+    c: &mut Compiler<'_>,
+) -> Result<(), String> {
+    let (regex, needles) = build(pattern, fold)?;
+    c.patterns.entries.push(Entry { regex, needles, fold, leaf });
+    Ok(())
+}
+
+/// The expression, and what a text has to hold for it to match.
+fn build(pattern: &str, fold: Fold) -> Result<(Regex, Option<Vec<String>>), String> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(format!("a pattern may be {MAX_PATTERN_BYTES} bytes long at most"));
     }
-    let regex = RegexBuilder::new(pattern)
-        .case_insensitive(fold != Fold::None)
+    let folded = fold != Fold::None;
+    let pattern = if folded { folded_literals(pattern) } else { pattern.to_owned() };
+    let regex = RegexBuilder::new(&pattern)
+        .case_insensitive(folded)
         .size_limit(MAX_COMPILED_BYTES)
+        .dfa_size_limit(MAX_COMPILED_BYTES)
         .build();
     let regex = regex.map_err(|error| match error {
         regex::Error::Syntax(report) => {
@@ -90,29 +112,135 @@ fn build(pattern: &str, fold: Fold) -> Result<Regex, String> {
     if regex.is_match("") {
         return Err("this pattern matches the empty text, and so every message".to_owned());
     }
-    Ok(regex)
+    let hir = ParserBuilder::new().case_insensitive(folded).build().parse(&pattern);
+    let needles = hir.ok().and_then(|hir| needles(&hir, folded));
+    Ok((regex, needles))
+}
+
+/// The pattern as folded text would have it: 費 as 费, é as e. What is ASCII is syntax and stays.
+fn folded_literals(pattern: &str) -> String {
+    let each = |c: char| match fold(c) {
+        _ if c.is_ascii() => c,
+        CharFold { kind: Kind::Free, shown, .. } => shown,
+        CharFold { kind: Kind::Word, plain, .. } => plain,
+        _ => c,
+    };
+    pattern.chars().map(each).collect()
 }
 
 /// A compiled expression.
 pub(crate) struct Entry {
     regex: Regex,
+    needles: Option<Vec<String>>,
     fold: Fold,
     leaf: LeafId,
 }
 
-/// Reports every expression that matches and where.
-pub(crate) fn find(
-    entries: &[Entry],
-    none: &Folded,
-    standard: &Folded,
-    mut found: impl FnMut(LeafId, Span),
-) {
-    for entry in entries {
-        let folded = if entry.fold == Fold::None { none } else { standard };
-        for hit in entry.regex.find_iter(folded.as_str()) {
-            let (start, end) = folded.original(hit.start(), hit.end());
-            if start < end {
-                found(entry.leaf, Span { start, end });
+/// Collects expressions while rules are compiled.
+#[derive(Default)]
+pub(crate) struct Builder {
+    entries: Vec<Entry>,
+}
+
+impl Builder {
+    pub(crate) fn build(self) -> Result<Index, BuildError> {
+        let mut levels = Vec::new();
+        for level in [Fold::None, Fold::Standard, Fold::Aggressive] {
+            let of_level = |entry: &usize| self.entries[*entry].fold == level;
+            let members: Vec<usize> = (0..self.entries.len()).filter(of_level).collect();
+            if !members.is_empty() {
+                levels.push(Level::build(level, &members, &self.entries)?);
+            }
+        }
+        Ok(Index { levels, entries: self.entries })
+    }
+}
+
+/// All expressions of all rules, ready to be tried.
+pub(crate) struct Index {
+    levels: Vec<Level>,
+    entries: Vec<Entry>,
+}
+
+/// The expressions of one folding level.
+struct Level {
+    fold: Fold,
+    needles: AhoCorasick,
+    /// The entries that each needle is for.
+    wanted: Vec<Vec<u32>>,
+    /// Entries without needles.
+    always: Vec<u32>,
+}
+
+impl Level {
+    fn build(fold: Fold, members: &[usize], entries: &[Entry]) -> Result<Self, BuildError> {
+        let mut by_needle: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        let mut always = Vec::new();
+        for &member in members {
+            let id = u32::try_from(member).unwrap_or(u32::MAX);
+            match &entries[member].needles {
+                None => always.push(id),
+                Some(needles) => {
+                    for needle in needles {
+                        by_needle.entry(needle).or_default().push(id);
+                    }
+                }
+            }
+        }
+        let needles = AhoCorasick::new(by_needle.keys())?;
+        Ok(Self { fold, needles, wanted: by_needle.into_values().collect(), always })
+    }
+
+    /// The entries that could match.
+    fn candidates(&self, text: &str) -> Vec<u32> {
+        let mut candidates = self.always.clone();
+        for hit in self.needles.find_overlapping_iter(text) {
+            candidates.extend(&self.wanted[hit.pattern().as_usize()]);
+        }
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates
+    }
+}
+
+impl Index {
+    /// Reports every expression that matches and where.
+    pub(crate) fn find(&self, reading: &Reading<'_>, found: &mut Findings) {
+        for level in &self.levels {
+            match level.fold {
+                Fold::None => self.try_all(level, reading.written(), None, found),
+                Fold::Standard => {
+                    let folded = reading.folded();
+                    self.try_all(level, folded.as_str(), Some(folded), found);
+                }
+                Fold::Aggressive => {
+                    let (strict, loose) = (reading.folded(), reading.loosely_folded());
+                    self.try_all(level, strict.as_str(), Some(strict), found);
+                    if loose.as_str() != strict.as_str() {
+                        self.try_all(level, loose.as_str(), Some(loose), found);
+                    }
+                }
+            }
+        }
+    }
+
+    fn try_all(
+        &self,
+        level: &Level,
+        text: &str,
+        folded: Option<&Folded<'_>>,
+        found: &mut Findings,
+    ) {
+        for candidate in level.candidates(text) {
+            let entry = &self.entries[candidate as usize];
+            for hit in entry.regex.find_iter(text).take(MAX_MATCHES) {
+                let (start, end) = match folded {
+                    Some(folded) => folded.original(hit.start(), hit.end()),
+                    None => (hit.start(), hit.end()),
+                };
+                if start < end {
+                    found.add(entry.leaf, Span { start, end });
+                }
             }
         }
     }
