@@ -257,7 +257,9 @@ pub(super) async fn a_job_is_leased_once(store: &dyn Store) {
     assert_eq!(waiting(store).await, []);
     let updates = vec![update(&leases[0].jobs[0], JobState::Recalled, Some(0))];
     let settled = store.finish(finished(&leases[0]), updates).await.unwrap();
-    assert_eq!(settled[0].exposure_ms, Some(90));
+    let exposure = settled[0].exposure.unwrap();
+    assert_eq!((exposure.delivery_ms, exposure.queue_ms, exposure.call_ms), (30, 11, 49));
+    assert_eq!(exposure.total_ms(), 90);
     let calls = rows(store, View::Calls).await;
     assert_eq!(calls.rows.len(), 1);
     assert_eq!(text(calls.cell(&calls.rows[0], "sequences")), "[1]");
