@@ -246,16 +246,16 @@ async fn the_commands_work_with_and_without_a_daemon() {
         app.app().worker().status().paused
             || app.app().worker().watch().wait_for(|s| s.paused).await.is_ok()
     );
-    assert_eq!(app.callbacks.say("群 1", 1, "bad").await, 200);
+    assert_eq!(app.callbacks.say("a \" b", 1, "bad").await, 200);
     let (code, shown, said) = run(&["jobs", "list", "--format", "json"]).await;
     assert_eq!(code, Some(0), "{said}");
     let rows: Value = serde_json::from_str(&shown).unwrap();
-    assert_eq!((&rows[0]["state"], &rows[0]["group_id"]), (&json!("pending"), &json!("群 1")));
+    assert_eq!((&rows[0]["state"], &rows[0]["group_id"]), (&json!("pending"), &json!("a \" b")));
     app.stop().await;
-    let (code, _, said) = run(&["jobs", "hold", "--group", "群 1"]).await;
+    let (code, _, said) = run(&["jobs", "hold", "--group", "a \" b"]).await;
     assert_eq!((code, said.trim()), (Some(0), "hold: 1 jobs"));
     let (_, shown, _) = run(&["jobs", "list", "--state", "held"]).await;
-    assert!(shown.contains("held by") && shown.contains("群 1"), "{shown}");
+    assert!(shown.contains("held by") && shown.contains("a \" b"), "{shown}");
     let (code, ..) = run(&["jobs", "release"]).await;
     assert_eq!(code, Some(1), "it must be said which");
     assert_eq!(run(&["jobs", "release", "--all"]).await.0, Some(0));

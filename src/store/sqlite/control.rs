@@ -8,7 +8,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::Sqlite;
-use super::jobs::{QUEUED_COLUMNS, queued_job};
+use super::jobs::{queued_job, select_queued};
 use super::open::unavailable;
 use super::writer::{Operation, Writing};
 use crate::model::{JobId, RuleId, Timestamp};
@@ -175,9 +175,8 @@ impl Operation for ChangeJobs {
 
 /// Tells the worker of jobs that wait again.
 async fn announce(writing: &mut Writing<'_>, jobs: &[JobId]) -> Result<(), Error> {
-    let sql = format!(
-        "{QUEUED_COLUMNS} where j.job_id in (select value from json_each(?)) order by j.job_id"
-    );
+    let sql =
+        select_queued("", "where j.job_id in (select value from json_each(?)) order by j.job_id");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(json!(jobs).to_string())
         .fetch_all(&mut *writing.connection)

@@ -25,9 +25,9 @@ impl Jobs for Sqlite {
         self.writer.perform(Recover { now }).await
     }
     async fn waiting(&self, after: JobId, limit: usize) -> Result<Vec<QueuedJob>, Error> {
-        let sql = format!(
-            "{QUEUED_COLUMNS} where j.state in ('pending', 'retry') and j.job_id > ?
-             order by j.job_id limit ?"
+        let sql = select_queued(
+            "indexed by recall_jobs_waiting",
+            "where j.state in ('pending', 'retry') and j.job_id > ? order by j.job_id limit ?",
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(after)
@@ -69,12 +69,17 @@ impl Jobs for Sqlite {
     }
 }
 
-/// What [`queued_job`] reads, ready for conditions on `j`.
-pub(super) const QUEUED_COLUMNS: &str = "
-    select j.job_id, j.conversation_id, j.msg_seq, j.severity, j.background, j.sent_at, j.due_at,
-        c.group_id, c.topic_id, c.group_type
-    from recall_jobs j
-    join conversations c on c.conversation_id = j.conversation_id";
+/// What [`queued_job`] reads of the jobs `j` that conditions mean. The hint is an `indexed by`, where
+/// the planner would choose worse.
+pub(super) fn select_queued(hint: &str, conditions: &str) -> String {
+    format!(
+        "select j.job_id, j.conversation_id, j.msg_seq, j.severity, j.background, j.sent_at,
+             j.due_at, c.group_id, c.topic_id, c.group_type
+         from recall_jobs j {hint}
+         join conversations c on c.conversation_id = j.conversation_id
+         {conditions}"
+    )
+}
 
 pub(super) fn queued_job(
     row: &SqliteRow,
