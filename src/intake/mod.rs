@@ -15,15 +15,21 @@ use self::guard::{Guard, Ruling};
 use crate::chat::verify::{Authentic, Rejection, Verifier};
 use crate::chat::wire::{self, Event};
 use crate::model::{
-    Action, Clock, Hit, JobState, Judgement, Message, Mode, RequestedBy, RuleId, Severity, Signals,
+    Action, Clock, Hit, JobState, Judgement, Message, Mode, RequestedBy, RuleId, Severity,
     Timestamp, UserId, Verdict,
 };
-use crate::rules::CompiledRules;
+use crate::rules::{CompiledRules, Windows};
 use crate::store::{
     By, Destroyed, Error, NewJob, QUELL, Quarantined, Recalled, Record, Recorded, RuleSet, Store,
 };
 
 pub use guard::Limits;
+
+/// Messages that the memory of stateful matchers is refilled from at most. It is what that memory
+/// holds; reading more would only delay the start.
+const REFILL: usize = 200_000;
+/// Of these, so many are read at once.
+const REFILL_PAGE: usize = 5_000;
 
 /// The command that our calls are limited by (page `overlimit`).
 const RECALL_COMMAND: &str = "group_msg_recall";
@@ -45,6 +51,7 @@ pub struct Intake {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     guard: Guard,
+    windows: Windows,
     options: Options,
 }
 
@@ -84,8 +91,10 @@ impl Intake {
             metrics::tripped(&rule.rule, true);
         }
         let guard = Guard::new(options.guard, tripped.into_iter().map(|tripped| tripped.rule));
+        let windows = Windows::default();
+        refill(&windows, &rules, store.as_ref(), clock.now()).await?;
         let rules = ArcSwap::from_pointee(rules);
-        Ok(Self { verifier, rules, store, clock, guard, options })
+        Ok(Self { verifier, rules, store, clock, guard, windows, options })
     }
 
     /// Whether a request comes from Chat. Looks at the query only.
@@ -104,7 +113,9 @@ impl Intake {
 
     /// Judges by other rules from now on.
     pub async fn reload(&self, rules: CompiledRules) -> Result<(), Error> {
-        announce(self.store.as_ref(), &rules, self.clock.now()).await?;
+        let now = self.clock.now();
+        announce(self.store.as_ref(), &rules, now).await?;
+        refill(&self.windows, &rules, self.store.as_ref(), now).await?;
         self.rules.store(Arc::new(rules));
         Ok(())
     }
@@ -159,8 +170,9 @@ impl Intake {
 
     /// Judges a message and records it with what follows.
     async fn record(&self, message: Message) -> Result<Recorded, Refused> {
-        let signals = Signals::default();
-        let judgement = self.rules.load().judge(&message, &signals);
+        let rules = self.rules.load();
+        let signals = self.windows.observe(&rules, &message);
+        let judgement = rules.judge(&message, &signals);
         metrics::judged(&judgement);
         if judgement.verdict != Verdict::Pass {
             tracing::info!(
@@ -172,7 +184,8 @@ impl Intake {
                 "verdict"
             );
         }
-        let asking = asking(&judgement);
+        let mut asking = asking(&judgement);
+        asking.retain(|rule| rules.is_rolled_out(rule, &message.key));
         let trips = self.guard.saw(&message.sender, &asking, message.received_at);
         let job = self.job(&message, &judgement, &asking);
         let going = job.as_ref().filter(|job| job.state == JobState::Pending).and_then(|job| {
@@ -251,6 +264,32 @@ fn asking(judgement: &Judgement) -> Vec<&RuleId> {
         }
     }
     rules
+}
+
+/// Tells stateful matchers what they would remember had the process never ended, as far as the store
+/// goes back.
+async fn refill(
+    windows: &Windows,
+    rules: &CompiledRules,
+    store: &dyn Store,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let since = if Windows::looks_back_for_ever(rules) {
+        Timestamp::default()
+    } else {
+        let span = Windows::longest_span(rules);
+        if span.is_zero() {
+            return Ok(());
+        }
+        now.before(span)
+    };
+    let mut after = store.message_before(since, REFILL).await?;
+    loop {
+        let page = store.messages_after(after, REFILL_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.message_id;
+        windows.refill(rules, page.iter().map(|stored| &stored.message));
+    }
 }
 
 /// Makes a rule set known to the store and to whoever watches.

@@ -18,7 +18,9 @@ pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
 pub use control::{By, Control, JobChange, JobFilter, Pause, QUELL, Tripped};
-pub use intake::{Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet};
+pub use intake::{
+    Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet, StoredMessage,
+};
 pub use jobs::{
     CallOutcome, Conversation, ConversationId, Exposure, FinishedCall, JobEvent, JobEvents,
     JobUpdate, Jobs, Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
