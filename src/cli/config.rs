@@ -12,7 +12,7 @@ use crate::app;
 
 /// Check the configuration, or show what holds
 ///
-/// Values come from the file, then the environment (QUELL__SECTION__KEY), then --set; the later wins.
+/// Values come from the file, then the environment (`QUELL__SECTION__KEY`), then --set; the later wins.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -27,10 +27,10 @@ enum What {
     Print(Settings),
 }
 
-pub fn run(args: Args) -> Result<ExitCode> {
-    match args.what {
-        What::Check(settings) => Ok(check(&settings)),
-        What::Print(settings) => print(&settings),
+pub fn run(args: &Args) -> Result<ExitCode> {
+    match &args.what {
+        What::Check(settings) => Ok(check(settings)),
+        What::Print(settings) => print(settings),
     }
 }
 
@@ -58,7 +58,7 @@ fn print(settings: &Settings) -> Result<ExitCode> {
         for (key, value) in keys.as_table().into_iter().flatten() {
             let source = loaded.sources.get(&format!("{section}.{key}"));
             let source = source.map_or("default", String::as_str);
-            output::line(format_args!("{key} = {}  # {source}", value));
+            output::line(format_args!("{key} = {value}  # {source}"));
         }
     }
     Ok(ExitCode::SUCCESS)

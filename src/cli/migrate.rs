@@ -19,7 +19,7 @@ pub struct Args {
     settings: Settings,
 }
 
-pub fn run(args: Args) -> Result<ExitCode> {
+pub fn run(args: &Args) -> Result<ExitCode> {
     let loaded = match args.settings.load() {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),

@@ -50,10 +50,10 @@ enum Format {
 }
 
 /// Does what the arguments say.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match args.command {
-        Command::Check { files } => Ok(check(&files)),
-        Command::Explain { rules, text, format } => explain(&rules, &text, format),
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::Check { files } => Ok(check(files)),
+        Command::Explain { rules, text, format } => explain(rules, text, *format),
         Command::Schema => {
             output::line(serde_json::to_string_pretty(&rules::schema())?);
             Ok(ExitCode::SUCCESS)

@@ -30,7 +30,7 @@ pub struct Args {
 
 /// Judges every line. A line that cannot be read is answered with its error and makes the exit
 /// code 1.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rules = match rules::load(&args.rules) {
         Ok(rules) => rules,
         Err(code) => return Ok(code),

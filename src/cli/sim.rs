@@ -13,15 +13,16 @@ use crate::sim::{CallbackTarget, Sim, SimOptions};
 
 /// Runs a simulated Chat: its REST API, and the callbacks it would send
 ///
-/// Needs no account. Point `chat.base_url` of a daemon, or any client of the provider's API, at the
-/// address that it prints, with the same application id, identifier and secret key.
+/// Needs no account. Point the base URL of a daemon, or of any client of the provider's API, at the
+/// address that it prints, with the same application id, identifier and secret key. The switches
+/// under /sim/ ask for no credentials, so listen on loopback.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct Args {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
-    /// The application's `SDKAppID`
+    /// The application's id, as the console shows it
     #[arg(long, value_name = "N")]
     sdk_app_id: AppId,
     /// The administrator account that calls are accepted from
@@ -33,7 +34,7 @@ pub struct Args {
     /// A file that holds the secret key
     #[arg(long, value_name = "FILE", conflicts_with = "secret_key")]
     secret_key_file: Option<PathBuf>,
-    /// Where to send callbacks, such as `http://127.0.0.1:8080/callback`
+    /// Where to send callbacks: plain http, such as <http://127.0.0.1:8080/callback>
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
     /// Signs the callbacks
@@ -63,8 +64,8 @@ While it runs:
 Ctrl-C ends it.";
 
 /// Runs until interrupted.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let secret_key = match (args.secret_key, &args.secret_key_file) {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let secret_key = match (args.secret_key.clone(), &args.secret_key_file) {
         (Some(key), _) => key,
         (None, Some(path)) => {
             let text = std::fs::read_to_string(path)
@@ -73,7 +74,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         (None, None) => anyhow::bail!("--secret-key or --secret-key-file is needed"),
     };
-    let callback = args.callback_url.map(|url| CallbackTarget { url, token: args.callback_token });
+    let callback = args
+        .callback_url
+        .clone()
+        .map(|url| CallbackTarget { url, token: args.callback_token.clone() });
     let options = SimOptions {
         listen: args.listen,
         callback,
@@ -87,7 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(options: SimOptions) -> anyhow::Result<ExitCode> {
     let listen = options.listen;
-    let sim = Sim::start(options).await.with_context(|| format!("listening on {listen}"))?;
+    let sim = Sim::start(options).await.with_context(|| format!("cannot start at {listen}"))?;
     output::line(format_args!("simulated Chat at {}", sim.url()));
     interrupted().await?;
     sim.shutdown().await;

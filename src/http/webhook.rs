@@ -89,7 +89,6 @@ pub(super) async fn method_not_allowed() -> Response {
 }
 
 /// A bug ends as one failed request. What it said may hold message text, so it is not repeated.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the layer's")]
 pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a callback handler panicked");
     refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error")

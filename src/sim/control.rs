@@ -34,12 +34,12 @@ pub(super) fn answer(shared: &Shared, method: &Method, path: &str, body: &[u8]) 
 fn json_of(value: &impl serde::Serialize) -> Answer {
     serde_json::to_string(value).map_or_else(
         |error| wrong(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        |body| (StatusCode::OK, body),
+        |body| (StatusCode::OK, body + "\n"),
     )
 }
 
 fn wrong(status: StatusCode, why: &str) -> Answer {
-    (status, json!({"error": why}).to_string())
+    (status, json!({"error": why}).to_string() + "\n")
 }
 
 /// The whole set is replaced: what is not named is off.
@@ -128,7 +128,7 @@ fn send(shared: &Shared, body: &[u8]) -> Answer {
         cloud_custom_data: String::new(),
     };
     match commands::deliver(shared, &new, "Android", true, shared.clock.now()) {
-        Ok(seq) => (StatusCode::OK, json!({"msg_seq": seq}).to_string()),
+        Ok(seq) => (StatusCode::OK, json!({"msg_seq": seq}).to_string() + "\n"),
         Err(code) => wrong(StatusCode::CONFLICT, &format!("code {code}: {}", error::meaning(code))),
     }
 }

@@ -240,7 +240,8 @@ impl Sim {
 
     /// Makes a group. `None` where the id is taken or no id.
     pub fn create_group(&self, id: &str, group_type: &str) -> Option<GroupId> {
-        lock(&self.shared.world).create_group(Some(id), group_type, "", "").ok()
+        let id = GroupId::from(id);
+        lock(&self.shared.world).adopt_group(&id, group_type).is_ok().then_some(id)
     }
 
     /// Makes a topic of a community.

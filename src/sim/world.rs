@@ -3,6 +3,7 @@
 //! Sequences are dense and counted for each conversation (a group, or a topic of it), as at the
 //! provider. Codes are those of `chat::error`.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,18 +198,29 @@ impl World {
                 format!("{prefix}SIM{:05}", self.made).into()
             }
         };
-        // 10021: the id is taken (page `errors`).
-        if self.groups.contains_key(&id) {
-            return Err(10_021);
-        }
-        let mut group = Group::new(group_type);
+        let group = self.adopt_group(&id, group_type)?;
         owner.clone_into(&mut group.owner);
         name.clone_into(&mut group.name);
         if !owner.is_empty() {
             group.members.push(owner.into());
         }
-        self.groups.insert(id.clone(), group);
         Ok(id)
+    }
+
+    /// Makes a group under an id of any form, those that Chat gives out itself included.
+    pub(super) fn adopt_group(
+        &mut self,
+        id: &GroupId,
+        group_type: &str,
+    ) -> Result<&mut Group, Code> {
+        if !is_group_id(id.as_str()) {
+            return Err(10_015);
+        }
+        match self.groups.entry(id.clone()) {
+            // 10021: the id is taken (page `errors`).
+            Entry::Occupied(_) => Err(10_021),
+            Entry::Vacant(free) => Ok(free.insert(Group::new(group_type))),
+        }
     }
 
     pub(super) fn destroy_group(&mut self, id: &GroupId) -> Result<Group, Code> {

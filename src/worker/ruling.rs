@@ -228,7 +228,7 @@ impl<R: Rng> Court<'_, R> {
                 (Sign::Unreachable(why.clone()), self.each(|_| Fate::again(why.clone(), failed)))
             }
         };
-        Ruling { slow_down, alone, ..ruling(updates, sign) }
+        Ruling { alone, slow_down, ..ruling(updates, sign) }
     }
 
     fn each(&mut self, fate: impl Fn(&LeasedJob) -> Fate) -> Vec<JobUpdate> {

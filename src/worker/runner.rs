@@ -128,7 +128,9 @@ impl Worker {
             let page = store.waiting(after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.job_id;
-            page.into_iter().for_each(|job| scheduler.push(job, now));
+            for job in page {
+                scheduler.push(job, now);
+            }
         }
         tracing::info!(waiting = scheduler.len(), put_back, "recall queue loaded");
 
@@ -250,7 +252,13 @@ impl Planner {
         match event {
             JobEvent::Queued(job) => self.scheduler.push(job, self.shared.clock.now()),
             JobEvent::Withdrawn(jobs) => {
-                jobs.into_iter().for_each(|job_id| self.scheduler.withdraw(job_id));
+                for job_id in jobs {
+                    self.scheduler.withdraw(job_id);
+                }
+            }
+            JobEvent::Limit(calls_per_second) => {
+                self.shared.limiter.limit_to(calls_per_second);
+                tracing::warn!(rate = self.shared.limiter.rate(), "Chat told its limit");
             }
         }
     }
@@ -526,19 +534,16 @@ fn heed(shared: &Shared, ruling: &Ruling) {
     }
     let mut circuit = lock(&shared.circuit);
     if circuit.saw(ruling.sign.clone(), Instant::now()) {
-        match circuit.halt() {
-            Some(halt) => {
-                metrics::gauge!("quell_recall_halted").set(1.0);
-                tracing::error!(
-                    why = %halt.why,
-                    needs_person = halt.needs_person,
-                    "recalls stand still; the queue is kept and one call at a time probes"
-                );
-            }
-            None => {
-                metrics::gauge!("quell_recall_halted").set(0.0);
-                tracing::info!("recalls go on");
-            }
+        if let Some(halt) = circuit.halt() {
+            metrics::gauge!("quell_recall_halted").set(1.0);
+            tracing::error!(
+                why = %halt.why,
+                needs_person = halt.needs_person,
+                "recalls stand still; the queue is kept and one call at a time probes"
+            );
+        } else {
+            metrics::gauge!("quell_recall_halted").set(0.0);
+            tracing::info!("recalls go on");
         }
     }
 }
@@ -566,9 +571,17 @@ fn count(settled: &[SettledJob]) {
             metrics::counter!("quell_recalled_messages_total", "result" => job.state.as_str())
                 .increment(1);
         }
-        if let Some(exposure_ms) = job.exposure_ms {
-            let exposure = Duration::from_millis(u64::try_from(exposure_ms).unwrap_or(0));
-            metrics::histogram!("quell_exposure_seconds").record(exposure);
+        if let Some(exposure) = job.exposure {
+            let time = |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+            metrics::histogram!("quell_exposure_seconds").record(time(exposure.total_ms()));
+            let parts = [
+                ("delivery", exposure.delivery_ms),
+                ("queue", exposure.queue_ms),
+                ("call", exposure.call_ms),
+            ];
+            for (part, ms) in parts {
+                metrics::histogram!("quell_exposure_part_seconds", "part" => part).record(time(ms));
+            }
         }
     }
 }

@@ -313,7 +313,7 @@ mod tests {
         let mut scheduler = Scheduler::new(10);
         scheduler.push(job(1, 1, Severity::Low), NOW);
         assert_eq!(ids(scheduler.next(NOW)), [1]);
-        assert_eq!(ids(scheduler.next(NOW)), []);
+        assert!(ids(scheduler.next(NOW)).is_empty());
         assert!(scheduler.is_empty() && scheduler.lanes.is_empty());
     }
 
@@ -382,7 +382,7 @@ mod tests {
         let due_at = NOW.after(Duration::from_secs(1));
         scheduler.push(QueuedJob { due_at, ..job(1, 1, Severity::Low) }, NOW);
         assert_eq!((scheduler.next_due(), scheduler.has_ready(NOW)), (Some(due_at), false));
-        assert_eq!(ids(scheduler.next(NOW)), []);
+        assert!(ids(scheduler.next(NOW)).is_empty());
         assert_eq!(ids(scheduler.next(due_at)), [1]);
     }
 
@@ -441,7 +441,7 @@ mod tests {
             let mut now = NOW;
             let mut expected: BTreeMap<JobId, QueuedJob> = BTreeMap::new();
             let mut next_id = 0;
-            let mut left = |batch: Option<Batch>, expected: &mut BTreeMap<JobId, QueuedJob>, now: Timestamp| {
+            let left = |batch: Option<Batch>, expected: &mut BTreeMap<JobId, QueuedJob>, now: Timestamp| {
                 let Some(batch) = batch else { return Ok(false) };
                 prop_assert!((1..=size).contains(&batch.jobs.len()));
                 for job in &batch.jobs {

@@ -4,7 +4,9 @@
 
 mod callback_listener;
 mod chat_client;
+mod figures;
 mod main_path;
+mod operating;
 mod process;
 mod rules_cases;
 mod rules_engine;

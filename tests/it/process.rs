@@ -17,7 +17,7 @@ async fn traffic(callbacks: Callbacks, next: Arc<AtomicU64>, most: u64) -> BTree
         if seq > most {
             return acknowledged;
         }
-        let text = if seq % 5 == 0 { "bad" } else { "fine" };
+        let text = if seq.is_multiple_of(5) { "bad" } else { "fine" };
         let body = crate::support::daemon::message(&format!("g{}", seq % 7), seq, text);
         let query = Callbacks::query("Group.CallbackAfterSendMsg");
         match callbacks.try_send(&query, body.to_string()).await {

@@ -1,6 +1,6 @@
 //! The made-up traffic: complete books, and a truth that the demo's rules agree with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use quell::chat::wire::Event;
@@ -38,6 +38,9 @@ async fn the_demo_rules_find_what_was_made_to_be_found_and_nothing_else() {
     assert_eq!(records.len() as u64, progress.sent);
     let truth: HashMap<_, _> = records.iter().map(|record| (record.key.clone(), record)).collect();
     assert_eq!(truth.len(), records.len(), "every key once");
+    let places: HashSet<_> = records.iter().map(|record| &record.key.group_id).collect();
+    assert!(places.len() > 400, "{} groups of every type", places.len());
+    assert!(records.iter().any(|record| !record.key.topic_id.is_empty()), "and topics");
 
     let rules = rules::load_str("demo.rules.yaml", DEMO_RULES, Path::new("")).unwrap().rules;
     for message in messages {

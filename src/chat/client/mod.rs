@@ -37,6 +37,9 @@ pub use recall::{MAX_SEQS, RecallItem, Recalled};
 /// that succeed.
 const LONGEST_ANSWER: Duration = Duration::from_secs(3);
 
+/// Kept connections. 200 calls a second that take 300 ms each need 60.
+const MAX_IDLE_CONNECTIONS: usize = 64;
+
 /// `ErrorInfo` goes to tables and logs; more of it than this helps nobody.
 const MAX_ERROR_INFO_BYTES: usize = 300;
 
@@ -280,6 +283,7 @@ fn http_client(options: &ClientOptions, tls: bool) -> Result<reqwest::Client, Er
         .timeout(options.timeout)
         .connect_timeout(options.connect_timeout)
         .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
         .http1_only()
         .tcp_nodelay(true)
         .no_proxy()

@@ -143,9 +143,13 @@ pub fn parse_message(
 }
 
 /// Chat never repeats a field, and a reader that picks one of two can be played off against another
-/// that picks the other.
+/// that picks the other. Within an element the last one counts, as in most clients: refusing the
+/// message there would be a way past the rules.
 fn is_repeated_field(error: &serde_json::Error) -> bool {
-    error.is_data() && error.to_string().starts_with("duplicate field")
+    let within = ["MsgType", "MsgContent", "GroupAtAllFlag", "GroupAt_Account"];
+    let text = error.to_string();
+    let field = text.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next());
+    error.is_data() && field.is_some_and(|field| !within.contains(&field))
 }
 
 /// A body of one of the rarer commands, which must name it.

@@ -1,3 +1,5 @@
+//! What is read from callback bodies, and what is not.
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -184,6 +186,7 @@ fn nobody_gets_past_by_odd_numbers_shapes_or_depth() {
         r#"{"MsgType":"TIMLocationElem","MsgContent":{"Latitude":1e999,"Longitude":-1e999}}"#,
         r#"{"MsgType":7,"MsgContent":"text"}"#,
         r#"{"MsgType":"X"}"#,
+        r#"{"MsgType":"X","MsgType":"Y","MsgContent":{},"MsgContent":{}}"#,
         r#""bare""#,
         "null",
         &relay,

@@ -67,10 +67,10 @@ fn share(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("not in 0 to 1".to_owned()) }
 }
 
-pub fn run(args: Args) -> Result<ExitCode> {
+pub fn run(args: &Args) -> Result<ExitCode> {
     logging::start(&Log { level: "error".into(), ..Log::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(demo(&args))?;
+    let report = runtime.block_on(demo(args))?;
     if args.json {
         output::line(report.json());
     } else {

@@ -7,9 +7,10 @@ use super::Sqlite;
 use super::open::unavailable;
 use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
-use crate::model::JobId;
+use crate::model::{JobId, Timestamp, TopicId};
 use crate::store::{
     Destroyed, Error, Intake, JobEvent, Quarantined, Recalled, Record, Recorded, RuleSet,
+    StoredMessage,
 };
 
 #[async_trait]
@@ -25,6 +26,12 @@ impl Intake for Sqlite {
     }
     async fn destroyed(&self, destroyed: Destroyed) -> Result<(), Error> {
         self.writer.perform(destroyed).await
+    }
+    async fn message_before(&self, since: Timestamp, most: usize) -> Result<i64, Error> {
+        Sqlite::message_before(self, since, most).await
+    }
+    async fn messages_after(&self, after: i64, limit: usize) -> Result<Vec<StoredMessage>, Error> {
+        self.read_messages(after, limit).await
     }
     async fn rules_loaded(&self, rules: RuleSet) -> Result<(), Error> {
         self.writer.perform(rules).await
@@ -117,7 +124,7 @@ impl Operation for Recalled {
 impl Operation for Destroyed {
     type Answer = ();
     async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        let topics: Vec<_> = self.topic_ids.iter().map(|topic| topic.as_str()).collect();
+        let topics: Vec<_> = self.topic_ids.iter().map(TopicId::as_str).collect();
         // A repeated callback must not end a later life: only what had begun by then ends.
         let ended = sqlx::query(
             "update conversations set destroyed_at = ?1
