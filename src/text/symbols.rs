@@ -73,7 +73,9 @@ impl Symbols {
                     let sign = found.has(CharFold::SIGN);
                     let wordy = matches!(kind, Kind::Word | Kind::Digit);
                     let beside = symbols.row.last().is_some_and(Symbol::is_letter);
-                    symbols.signs |= (sign && beside) || (sign_before && wordy);
+                    // Most exclamation marks stand behind a word and are just that.
+                    let within = sign && found.plain != '!' && beside;
+                    symbols.signs |= within || (sign_before && wordy);
                     sign_before = sign;
                     symbols.row.push(Symbol { fold: found, start, end });
                 }
