@@ -86,6 +86,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_unmarked_database_with_tables_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.db");
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::query("create table theirs (x)").execute(&mut other).await.unwrap();
+        drop(other);
+        let before = std::fs::read(&path).unwrap();
+        assert!(matches!(migrate(&Options::at(&path)).await, Err(Error::Invalid(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[tokio::test]
     async fn a_schema_from_the_future_is_refused() {
         let (store, folder) = fresh().await;
         store.close().await;
