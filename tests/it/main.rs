@@ -7,6 +7,7 @@ mod chat_client;
 mod figures;
 mod main_path;
 mod process;
+mod scheduling;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;
