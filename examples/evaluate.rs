@@ -4,12 +4,17 @@
 //! cargo run --release --example evaluate -- DATA_DIR [part...]
 //! ```
 //!
+//! Parts: `evasion`, `innocent`, `phrases`, `links`, `robustness`, `packs`; all where none is named.
+//!
 //! `DATA_DIR` holds the JSON Lines files named below, each line `{"text", "label", ...}`; a file that
 //! is missing is left out. With `-v` every wrong line is printed.
+
+#![expect(clippy::disallowed_macros, reason = "this program prints its figures")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use quell::model::{Element, Text};
@@ -29,8 +34,27 @@ fn main() -> anyhow::Result<()> {
         run.evasion("standard")?;
         run.evasion("aggressive")?;
     }
+    if wanted("innocent") {
+        run.innocent()?;
+    }
+    if wanted("phrases") {
+        run.peer_phrases()?;
+    }
+    if wanted("links") {
+        run.links()?;
+    }
+    if wanted("robustness") {
+        run.robustness()?;
+    }
+    if wanted("packs") {
+        run.packs("spam_ham.jsonl")?;
+        run.packs("spam_ham_zh_chat.jsonl")?;
+    }
     Ok(())
 }
+
+/// The starter packs that judge a text on its own.
+const PACKS: &[&str] = &["contact-bait", "link-spam", "money-bait", "flood"];
 
 struct Run {
     data: PathBuf,
@@ -86,6 +110,162 @@ impl Run {
         Ok(())
     }
 
+    /// Texts that nothing may hit: by the phrase list at its hardest, and by the starter packs.
+    fn innocent(&self) -> anyhow::Result<()> {
+        let phrases = self.phrase_rule("aggressive")?;
+        let packs = packs()?;
+        for file in ["clean_multilingual.jsonl", "false_positive_traps.jsonl"] {
+            let lines = self.lines(file)?;
+            for (name, sets) in [
+                ("phrases, aggressive", std::slice::from_ref(&phrases)),
+                ("starter packs", &packs[..]),
+            ] {
+                let mut hits = 0;
+                for line in &lines {
+                    let text = text_of(line);
+                    if let Some(hit) = sets.iter().find_map(|rules| first_hit(rules, &text)) {
+                        hits += 1;
+                        if self.verbose {
+                            println!("  {hit}: {}", line["text"]);
+                        }
+                    }
+                }
+                println!(
+                    "{file}, {name}: {hits} of {} ({:.4} %)",
+                    lines.len(),
+                    100.0 * share(hits, lines.len())
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Cases of phrase matchers made by others.
+    fn peer_phrases(&self) -> anyhow::Result<()> {
+        let (mut right, mut all) = (0, 0);
+        for line in self.lines("peer_phrase_cases.jsonl")? {
+            let sought: Vec<(String, bool)> = match &line["expected"] {
+                Value::Array(found) => found
+                    .iter()
+                    .map(|word| (word.as_str().unwrap_or_default().to_owned(), true))
+                    .collect(),
+                _ => {
+                    let should = line["should_match"].as_bool().unwrap_or_default();
+                    vec![(line["phrase"].as_str().unwrap_or_default().to_owned(), should)]
+                }
+            };
+            for (phrase, should) in sought.into_iter().filter(|(phrase, _)| !phrase.is_empty()) {
+                let yaml = format!(
+                    "version: 1\nrules:\n  - id: phrase\n    when: {{ keyword: {} }}\n",
+                    json!([phrase])
+                );
+                let rules = rules::load_str("phrase", &yaml, Path::new(""))?.rules;
+                let hit = is_hit(&rules, &text_of(&line));
+                all += 1;
+                right += usize::from(hit == should);
+                if self.verbose && hit != should {
+                    println!("  {phrase:?} should_match={should}: {line}");
+                }
+            }
+        }
+        println!("peer phrase cases: {right} of {all} right");
+        Ok(())
+    }
+
+    /// Whether a text has a link, lines whose only link is an e-mail address aside.
+    fn links(&self) -> anyhow::Result<()> {
+        let yaml = "version: 1\nrules:\n  - id: link\n    when: { link: any }\n";
+        let rules = rules::load_str("link", yaml, Path::new(""))?.rules;
+        let (mut found, mut missed, mut wrong) = (0, 0, 0);
+        for line in self.lines("links.jsonl")? {
+            let urls = line["urls"].as_array().cloned().unwrap_or_default();
+            let is_mail = |url: &Value| {
+                let url = url.as_str().unwrap_or_default();
+                url.starts_with("mailto:") || (url.contains('@') && !url.contains('/'))
+            };
+            if !urls.is_empty() && urls.iter().all(is_mail) {
+                continue;
+            }
+            let hit = is_hit(&rules, &text_of(&line));
+            match (hit, !urls.is_empty()) {
+                (true, true) => found += 1,
+                (false, true) => missed += 1,
+                (true, false) => wrong += 1,
+                (false, false) => {}
+            }
+            if self.verbose && hit == urls.is_empty() {
+                println!("  link={hit} {} {}", line["text"], line["urls"]);
+            }
+        }
+        let (precision, recall) = (share(found, found + wrong), share(found, found + missed));
+        println!(
+            "links: precision {precision:.3}, recall {recall:.3}, F1 {:.3}",
+            f1(precision, recall)
+        );
+        Ok(())
+    }
+
+    /// Odd strings: none may take long, and nothing may fail.
+    fn robustness(&self) -> anyhow::Result<()> {
+        let mut sets = packs()?;
+        sets.push(self.phrase_rule("aggressive")?);
+        let mut slowest = Duration::ZERO;
+        let lines = self.lines("robustness.jsonl")?;
+        for line in &lines {
+            let text = text_of(line);
+            let begun = Instant::now();
+            let judged: usize = sets.iter().map(|rules| rules.judge_text(&text).hits.len()).sum();
+            slowest = slowest.max(begun.elapsed());
+            std::hint::black_box(judged);
+        }
+        println!(
+            "robustness: {} texts judged by {} rule sets, the slowest in {slowest:?}",
+            lines.len(),
+            sets.len()
+        );
+        Ok(())
+    }
+
+    /// The starter packs on texts labelled spam or ham.
+    fn packs(&self, file: &str) -> anyhow::Result<()> {
+        let packs = packs()?;
+        let mut by_rule: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        let (mut found, mut missed, mut wrong) = (0, 0, 0);
+        for line in self.lines(file)? {
+            let text = text_of(&line);
+            let spam = line["label"] == "spam";
+            let mut rules: Vec<String> = Vec::new();
+            for pack in &packs {
+                rules.extend(
+                    pack.judge_text(&text).hits.into_iter().map(|hit| hit.rule.to_string()),
+                );
+            }
+            rules.dedup();
+            match (spam, rules.is_empty()) {
+                (true, false) => found += 1,
+                (true, true) => missed += 1,
+                (false, false) => wrong += 1,
+                (false, true) => {}
+            }
+            if self.verbose && !spam && !rules.is_empty() {
+                println!("  {rules:?}: {}", line["text"]);
+            }
+            for rule in rules {
+                let count = by_rule.entry(rule).or_default();
+                if spam { count.0 += 1 } else { count.1 += 1 }
+            }
+        }
+        let (precision, recall) = (share(found, found + wrong), share(found, found + missed));
+        println!(
+            "{file}, starter packs: precision {precision:.3}, recall {recall:.3}, F1 {:.3}",
+            f1(precision, recall)
+        );
+        for (rule, (spam, ham)) in by_rule {
+            println!("  {rule}: {spam} spam, {ham} ham");
+        }
+        Ok(())
+    }
+
     fn phrase_rule(&self, fold: &str) -> anyhow::Result<CompiledRules> {
         let path = self.data.join("evasion_phrases.txt");
         let path = path.canonicalize().with_context(|| path.display().to_string())?;
@@ -95,6 +275,21 @@ impl Run {
         );
         Ok(rules::load_str("phrases", &yaml, Path::new(""))?.rules)
     }
+}
+
+fn packs() -> anyhow::Result<Vec<CompiledRules>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
+    let load = |name: &&str| Ok(rules::load(&dir.join(format!("{name}.yaml")))?.rules);
+    PACKS.iter().map(load).collect()
+}
+
+fn first_hit(rules: &CompiledRules, text: &Text) -> Option<String> {
+    let hit = rules.judge_text(text).hits.into_iter().next()?;
+    Some(format!("{} {:?}", hit.rule, hit.text))
+}
+
+fn f1(precision: f64, recall: f64) -> f64 {
+    2.0 * precision * recall / (precision + recall).max(f64::MIN_POSITIVE)
 }
 
 fn is_hit(rules: &CompiledRules, text: &Text) -> bool {

@@ -1,10 +1,12 @@
 //! Builds everything from the configuration; owns start and stop.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
@@ -15,11 +17,12 @@ use crate::chat::region;
 use crate::chat::verify::{Verifier, VerifierOptions};
 use crate::config::{self, Config, Mistake, RecallMode};
 use crate::http::listener::{Limits, Listener};
-use crate::http::{self, Admin, Patience, Readiness, Webhook, telemetry};
+use crate::http::{self, Access, Admin, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
-use crate::model::Clock;
+use crate::model::{Clock, RuleId, RulesVersion};
 use crate::rules::{self, CompiledRules};
 use crate::store::sqlite::{self, Sqlite};
+use crate::store::{self, Control};
 use crate::worker::{self, Worker};
 
 /// Requests under way get so long to finish when stopping.
@@ -32,8 +35,9 @@ pub struct App {
     callbacks: Listener,
     admin: Listener,
     intake: Arc<Intake>,
-    worker: Worker,
+    worker: Arc<Worker>,
     store: Arc<Sqlite>,
+    operator: Arc<Steering>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -96,7 +100,7 @@ impl App {
     /// Opens the store, loads the rules, starts the worker, and only then listens.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let telemetry = telemetry();
-        let rules = load_rules(config)?;
+        let rules = load_rules(&config.rules.path)?;
         let store = Arc::new(open_store(config).await?);
         let client = client(config, Arc::clone(&clock))?;
         let intake = Intake::new(
@@ -107,6 +111,12 @@ impl App {
             intake::Options {
                 enforce: config.recall.mode == RecallMode::Live,
                 identifier: config.chat.identifier.as_str().into(),
+                guard: intake::Limits {
+                    trip_share: config.guard.trip_share,
+                    trip_min_senders: config.guard.trip_min_senders,
+                    rule_recalls_per_minute: config.guard.rule_recalls_per_minute,
+                    sender_recalls_per_minute: config.guard.sender_recalls_per_minute,
+                },
             },
         )
         .await?;
@@ -114,12 +124,13 @@ impl App {
         let worker = Worker::start(
             Arc::clone(&store) as _,
             client,
-            clock,
+            Arc::clone(&clock),
             worker_options(config),
-            false,
+            store.paused().await?.is_some(),
             StdRng::from_os_rng(),
         )
         .await?;
+        let worker = Arc::new(worker);
         let webhook = Webhook {
             intake: Arc::clone(&intake),
             max_body_bytes: config.server.max_body_bytes,
@@ -130,15 +141,29 @@ impl App {
         let callbacks = Listener::start(config.server.listen, routes, limits(&config.server))
             .await
             .with_context(|| format!("server.listen: {}", config.server.listen))?;
+        let operator = Arc::new(Steering {
+            store: Arc::clone(&store),
+            intake: Arc::clone(&intake),
+            worker: Arc::clone(&worker),
+            rules_path: config.rules.path.clone(),
+        });
         let admin = Admin {
             telemetry: telemetry.clone(),
-            audit: Arc::clone(&store) as _,
-            readiness: Arc::new(StoreReadiness(Arc::clone(&store))),
+            store: Arc::clone(&store) as _,
+            operator: Arc::clone(&operator) as _,
+            clock,
         };
-        let admin =
-            Listener::start(config.admin.listen, http::admin_routes(admin), limits(&config.server))
-                .await
-                .with_context(|| format!("admin.listen: {}", config.admin.listen))?;
+        let access = Access {
+            token: config.admin.token.get().cloned(),
+            read_token: config.admin.read_token.get().cloned(),
+        };
+        let admin = Listener::start(
+            config.admin.listen,
+            http::admin_routes(admin, access),
+            limits(&config.server),
+        )
+        .await
+        .with_context(|| format!("admin.listen: {}", config.admin.listen))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
@@ -153,7 +178,7 @@ impl App {
             version = env!("CARGO_PKG_VERSION"),
             "quell is listening"
         );
-        Ok(Self { callbacks, admin, intake, worker, store, stop, tasks })
+        Ok(Self { callbacks, admin, intake, worker, store, operator, stop, tasks })
     }
 
     /// Where callbacks are taken in.
@@ -183,6 +208,11 @@ impl App {
         &self.intake
     }
 
+    /// Reads the rules file again. A broken one leaves everything as it is, and is told.
+    pub async fn reload(&self) -> Result<RulesVersion, String> {
+        self.operator.reload().await
+    }
+
     /// Answers what was accepted, finishes the calls under way, closes the store.
     pub async fn stop(self) {
         tracing::info!("stopping");
@@ -196,16 +226,54 @@ impl App {
     }
 }
 
-struct StoreReadiness(Arc<Sqlite>);
+/// What operators steer.
+struct Steering {
+    store: Arc<Sqlite>,
+    intake: Arc<Intake>,
+    worker: Arc<Worker>,
+    rules_path: PathBuf,
+}
 
-impl Readiness for StoreReadiness {
+#[async_trait]
+impl Operator for Steering {
     fn missing(&self) -> Option<&'static str> {
-        (!self.0.is_healthy()).then_some("the database cannot be written")
+        (!self.store.is_healthy()).then_some("the database cannot be written")
+    }
+    fn pause(&self, paused: bool) {
+        self.worker.pause(paused);
+        if !paused {
+            self.worker.try_now();
+        }
+    }
+    fn status(&self) -> worker::Status {
+        self.worker.status()
+    }
+    async fn reset_rule(&self, actor: &str, rule: &RuleId) -> Result<bool, store::Error> {
+        self.intake.reset_rule(actor, rule).await
+    }
+    async fn reload(&self) -> Result<RulesVersion, String> {
+        // Large lists take a while to compile; callbacks must not wait for it.
+        let path = self.rules_path.clone();
+        let loaded = tokio::task::spawn_blocking(move || load_rules(&path)).await;
+        let rules = match loaded {
+            Ok(Ok(rules)) => rules,
+            Ok(Err(BadRules(mistakes))) => {
+                tracing::error!(%mistakes, "the rules file is broken; the rules in force stay");
+                return Err(mistakes.to_string());
+            }
+            Err(_) => return Err("the rules could not be compiled".into()),
+        };
+        let version = rules.version().clone();
+        self.intake.reload(rules).await.map_err(|error| error.to_string())?;
+        Ok(version)
+    }
+    fn rules_version(&self) -> RulesVersion {
+        self.intake.rules().version().clone()
     }
 }
 
-fn load_rules(config: &Config) -> Result<CompiledRules> {
-    let loaded = rules::load(&config.rules.path).map_err(BadRules)?;
+fn load_rules(path: &Path) -> Result<CompiledRules, BadRules> {
+    let loaded = rules::load(path).map_err(BadRules)?;
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "rules");
     }

@@ -143,7 +143,14 @@ create table quarantine (
     body blob not null
 ) strict;
 
--- What operators did. Rows are only ever added.
+-- Rules that fell to shadow because they hit too many senders at once.
+create table tripped_rules (
+    rule_id text primary key,
+    at integer not null,
+    why text not null
+) strict;
+
+-- What operators did, guards and Chat's warnings included. Rows are only ever added.
 create table operations (
     operation_id integer primary key,
     actor text not null,
@@ -261,6 +268,9 @@ select
     strftime('%Y-%m-%dT%H:%M:%S', j.confirmed_at / 1000, 'unixepoch')
         || printf('.%03dZ', j.confirmed_at % 1000) as confirmed_at_iso,
     case when j.ret_code = 0 then j.finished_at - j.sent_at end as exposure_ms,
+    case when j.ret_code = 0 then j.created_at - j.sent_at end as delivery_ms,
+    case when j.ret_code = 0 then j.called_at - j.created_at end as queue_ms,
+    case when j.ret_code = 0 then j.finished_at - j.called_at end as call_ms,
     j.sent_at as sent_at,
     strftime('%Y-%m-%dT%H:%M:%S', j.sent_at / 1000, 'unixepoch')
         || printf('.%03dZ', j.sent_at % 1000) as sent_at_iso,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::settings::Settings;
-use super::{FINDINGS, output};
+use super::{FINDINGS, daemon, output};
 
 /// Ask a running daemon whether it is ready; exit code 1 if not
 ///
@@ -25,15 +25,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
     };
-    let mut address = loaded.config.admin.listen;
-    // A daemon that listens everywhere is asked here.
-    if address.ip().is_unspecified() {
-        let local: std::net::IpAddr = match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        };
-        address.set_ip(local);
-    }
+    let address = daemon::reachable(loaded.config.admin.listen);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = runtime.block_on(ask(&format!("http://{address}/readyz"), args.timeout));
     match asked {

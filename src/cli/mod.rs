@@ -8,11 +8,16 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod config;
+pub mod daemon;
 pub mod demo;
+pub mod guard;
 pub mod healthcheck;
+pub mod jobs;
+pub mod listing;
 mod logging;
 pub mod migrate;
 pub mod output;
+pub mod pause;
 pub mod rules;
 pub mod scan;
 pub mod serve;
@@ -40,6 +45,10 @@ enum Command {
     Config(config::Args),
     Rules(rules::Args),
     Scan(scan::Args),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
+    Jobs(jobs::Args),
+    Guard(guard::Args),
     Migrate(migrate::Args),
     Healthcheck(healthcheck::Args),
     Sim(sim::Args),
@@ -55,6 +64,10 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Scan(args) => scan::run(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
+        Command::Jobs(args) => jobs::run(&args),
+        Command::Guard(args) => guard::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Sim(args) => sim::run(&args),
@@ -63,4 +76,9 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => output::failed(&error),
     }
+}
+
+/// Runs a command's asynchronous part to its end.
+fn on_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

@@ -8,6 +8,11 @@ pub fn line(text: impl std::fmt::Display) {
     quiet_on_broken_pipe(writeln!(io::stdout().lock(), "{text}"));
 }
 
+/// Writes data to stdout as it is.
+pub fn text(text: &str) {
+    quiet_on_broken_pipe(io::stdout().lock().write_all(text.as_bytes()));
+}
+
 /// Writes a line for the person at the terminal to stderr.
 pub fn note(text: impl std::fmt::Display) {
     quiet_on_broken_pipe(writeln!(io::stderr().lock(), "{text}"));

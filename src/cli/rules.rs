@@ -7,7 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::{BAD_CONFIG, FINDINGS, output};
-use crate::model::{Hit, Text};
+use crate::model::Text;
 use crate::rules::{self, CompiledRules, Explanation, LoadError};
 
 /// Check, explain and describe rules files.
@@ -120,7 +120,7 @@ fn explain(path: &std::path::Path, text: &str, format: Format) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Row<'a> {
     rule: &'a str,
     mode: &'a str,
@@ -128,27 +128,26 @@ struct Row<'a> {
     start: Option<usize>,
     end: Option<usize>,
     text: Option<&'a str>,
+    /// The steps of folding that the match needed.
+    steps: String,
+    miss: Option<&'a str>,
 }
 
 fn rows(explanation: &Explanation) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for rule in &explanation.rules {
-        let row = |hit: Option<&'_ Hit>| -> Row<'_> {
-            Row {
-                rule: rule.rule.as_str(),
-                mode: rule.mode.as_str(),
-                hit: hit.is_some(),
-                start: hit.map(|hit| hit.start),
-                end: hit.map(|hit| hit.end),
-                text: None,
-            }
-        };
+        let blank = || Row { rule: rule.rule.as_str(), mode: rule.mode.as_str(), ..Row::default() };
         if rule.hits.is_empty() {
-            rows.push(row(None));
+            rows.push(Row { miss: rule.miss.as_deref(), ..blank() });
         }
-        for hit in &rule.hits {
-            rows.push(Row { text: Some(&hit.text), ..row(Some(hit)) });
-        }
+        rows.extend(rule.hits.iter().map(|explained| Row {
+            hit: true,
+            start: Some(explained.hit.start),
+            end: Some(explained.hit.end),
+            text: Some(&explained.hit.text),
+            steps: explained.steps.join(", "),
+            ..blank()
+        }));
     }
     rows
 }
@@ -156,14 +155,23 @@ fn rows(explanation: &Explanation) -> Vec<Row<'_>> {
 fn print_table(explanation: &Explanation) {
     output::line(format_args!("verdict: {}", explanation.verdict));
     for rule in &explanation.rules {
-        if rule.hits.is_empty() {
-            output::line(format_args!("{} ({}): no hit", rule.rule, rule.mode));
+        let name = format!("{} ({})", rule.rule, rule.mode);
+        match &rule.miss {
+            Some(miss) => output::line(format_args!("{name}: no hit; {miss}")),
+            None if rule.hits.is_empty() => output::line(format_args!("{name}: no hit")),
+            None => {}
         }
-        for hit in &rule.hits {
-            output::line(format_args!(
-                "{} ({}): characters {} to {}: {}",
-                rule.rule, rule.mode, hit.start, hit.end, hit.text
-            ));
+        for explained in &rule.hits {
+            let hit = &explained.hit;
+            let what = if hit.start == hit.end {
+                "hits, by something else than text".to_owned()
+            } else {
+                format!("hits characters {} to {}: {}", hit.start, hit.end, hit.text.escape_debug())
+            };
+            output::line(format_args!("{name}: {what}"));
+            if !explained.steps.is_empty() {
+                output::line(format_args!("    after folding: {}", explained.steps.join(", ")));
+            }
         }
     }
 }
@@ -171,9 +179,19 @@ fn print_table(explanation: &Explanation) {
 fn print_csv(explanation: &Explanation) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows(explanation) {
-        writer.serialize(row)?;
+        let text = row.text.map(spreadsheet_safe);
+        writer.serialize(Row { text: text.as_deref(), ..row })?;
     }
     let bytes = writer.into_inner()?;
     output::line(String::from_utf8_lossy(&bytes).trim_end());
     Ok(())
+}
+
+/// A cell that no spreadsheet takes for a formula.
+fn spreadsheet_safe(cell: &str) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{cell}")
+    } else {
+        cell.to_owned()
+    }
 }

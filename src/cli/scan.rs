@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{FINDINGS, rules};
-use crate::model::{Judgement, Text};
-use crate::rules::CompiledRules;
+use crate::chat::wire;
+use crate::model::{Judgement, Text, Timestamp};
+use crate::rules::{CompiledRules, Windows};
 
 /// Judge JSON Lines by a rules file: no store, no network.
 ///
@@ -58,13 +59,14 @@ fn scan(
     mut output: impl Write,
 ) -> io::Result<bool> {
     let mut all_read = true;
+    let windows = Windows::default();
     let mut line = Vec::new();
     loop {
         line.clear();
         if input.read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        let answer = answer(rules, line.trim_ascii());
+        let answer = answer(rules, &windows, line.trim_ascii());
         all_read &= answer.error.is_none();
         serde_json::to_writer(&mut output, &answer)?;
         output.write_all(b"\n")?;
@@ -79,6 +81,9 @@ struct Line {
     id: Value,
     text: Option<String>,
     callback: Option<Value>,
+    #[serde(default)]
+    platform: String,
+    received_at: Option<i64>,
 }
 
 #[derive(Default, Serialize)]
@@ -103,7 +108,7 @@ struct Found {
     text: String,
 }
 
-fn answer(rules: &CompiledRules, line: &[u8]) -> Answer {
+fn answer(rules: &CompiledRules, windows: &Windows, line: &[u8]) -> Answer {
     let read: Line = match serde_json::from_slice(line) {
         Ok(read) => read,
         Err(error) => {
@@ -114,13 +119,35 @@ fn answer(rules: &CompiledRules, line: &[u8]) -> Answer {
     };
     let judged = match (read.text, read.callback) {
         (Some(text), None) => Ok(rules.judge_text(&Text::bare(&text))),
-        (None, Some(_)) => Err("callbacks cannot be judged yet".to_owned()),
+        (None, Some(callback)) => {
+            judge_callback(rules, windows, &callback, &read.platform, read.received_at)
+        }
         _ => Err("a line needs either `text` or `callback`".to_owned()),
     };
     match judged {
         Ok(judgement) => shown(read.id, judgement),
         Err(error) => Answer { id: read.id, error: Some(error), ..Answer::default() },
     }
+}
+
+/// Judges a callback's body as the daemon would, the callbacks of the lines before it remembered.
+/// Without a receive time the message's own time stands for it.
+fn judge_callback(
+    rules: &CompiledRules,
+    windows: &Windows,
+    callback: &Value,
+    platform: &str,
+    received_at: Option<i64>,
+) -> Result<Judgement, String> {
+    let seconds = &callback["MsgTime"];
+    let seconds = seconds.as_i64().or_else(|| seconds.as_str().and_then(|text| text.parse().ok()));
+    let sent_at = Timestamp::from_secs(seconds.unwrap_or(0));
+    let received_at = received_at.map_or(sent_at, Timestamp);
+    let body = callback.to_string();
+    let message = wire::parse_message(body.as_bytes(), platform, received_at)
+        .map_err(|error| format!("the callback cannot be read: {error}"))?;
+    let signals = windows.observe(rules, &message);
+    Ok(rules.judge(&message, &signals))
 }
 
 /// The rules are listed once each, in the order of the rules file.

@@ -17,6 +17,8 @@ use crate::model::SystemClock;
 /// Takes callbacks in, records and judges every message, and recalls what an enforced rule matches.
 /// Set the address of the callback listener as the callback URL in the Chat console.
 ///
+/// SIGHUP reads the rules file again; a broken one leaves the old rules in force and says so.
+///
 /// SIGTERM or Ctrl-C: answers what was accepted, finishes the calls under way, exits; a second
 /// signal exits at once. Nothing acknowledged is lost either way.
 #[derive(Debug, clap::Args)]
@@ -49,10 +51,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 async fn serve(config: &Config) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let app = App::start(config, Arc::new(SystemClock)).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // Success and failure are logged where they happen.
+            _ = hang_up.recv() => drop(app.reload().await),
+        }
     }
     tokio::select! {
         () = app.stop() => {}

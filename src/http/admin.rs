@@ -2,26 +2,46 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Telemetry;
-use crate::model::JobState;
-use crate::store::Audit;
+use crate::model::{Clock, JobState, RuleId, RulesVersion};
+use crate::store::{Error, Store};
+use crate::worker::Status;
 
 /// What the admin listener needs.
 #[derive(Clone)]
 pub struct Admin {
     pub telemetry: Telemetry,
-    pub audit: Arc<dyn Audit>,
-    pub readiness: Arc<dyn Readiness>,
+    pub store: Arc<dyn Store>,
+    pub operator: Arc<dyn Operator>,
+    pub clock: Arc<dyn Clock>,
 }
 
-/// Whether callbacks can be taken in. That Chat cannot be reached is no reason to stop taking them.
-pub trait Readiness: Send + Sync {
-    /// What is missing, if anything.
+/// What operators steer beside the store.
+#[async_trait]
+pub trait Operator: Send + Sync {
+    /// What is missing to take callbacks in, if anything. That Chat cannot be reached is no reason to
+    /// stop taking them.
     fn missing(&self) -> Option<&'static str>;
+
+    /// Lets no call leave any more, or lets them leave again.
+    fn pause(&self, paused: bool);
+
+    /// How the queue stands.
+    fn status(&self) -> Status;
+
+    /// Puts a tripped rule back in force. Answers whether it was tripped.
+    async fn reset_rule(&self, actor: &str, rule: &RuleId) -> Result<bool, Error>;
+
+    /// Reads the rules file again. A broken one leaves everything as it is, and is told.
+    async fn reload(&self) -> Result<RulesVersion, String>;
+
+    /// The version of the rules in force.
+    fn rules_version(&self) -> RulesVersion;
 }
 
 /// The process turns.
@@ -31,11 +51,11 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Callbacks can be taken in: migrated, rules loaded, the writer healthy.
 pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
-    if let Some(missing) = admin.readiness.missing() {
+    if let Some(missing) = admin.operator.missing() {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}\n"))
             .into_response();
     }
-    match admin.audit.ping().await {
+    match admin.store.ping().await {
         Ok(()) => "ready\n".into_response(),
         Err(error) => {
             tracing::warn!(error = %error, "not ready");
@@ -46,12 +66,15 @@ pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
-    let unfinished = admin.audit.unfinished_by_state().await.unwrap_or_default();
+    let unfinished = admin.store.unfinished_by_state().await.unwrap_or_default();
+    let mut visible = 0.0;
     for state in JobState::ALL.iter().filter(|state| !state.is_final()) {
         let count = unfinished.iter().find(|(name, _)| name == state.as_str());
         let count = count.map_or(0, |(_, count)| u32::try_from(*count).unwrap_or(u32::MAX));
         metrics::gauge!("quell_recall_queue", "state" => state.as_str()).set(f64::from(count));
+        visible += f64::from(count);
     }
+    metrics::gauge!("quell_visible_violations").set(visible);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], admin.telemetry.render()).into_response()
 }

@@ -3,8 +3,11 @@
 //! All routes stand here. Layers, outermost first: panics become 500; the callback answers in Chat's
 //! JSON shape whatever happens.
 
+mod access;
 mod admin;
+mod api;
 pub mod listener;
+mod problem;
 mod telemetry;
 mod timed;
 mod webhook;
@@ -13,12 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::intake::Intake;
 
-pub use admin::{Admin, Readiness};
+pub use access::Access;
+pub use admin::{Admin, Operator};
 pub use telemetry::{Telemetry, telemetry};
 pub use timed::Patience;
 
@@ -42,8 +47,18 @@ pub fn callback_routes(path: &str, webhook: Webhook) -> Router {
 }
 
 /// The listener for operators, probes and metrics.
-pub fn admin_routes(admin: Admin) -> Router {
-    Router::new()
+pub fn admin_routes(admin: Admin, access: Access) -> Router {
+    // Whoever asks for these is asked for a token.
+    let guarded = Router::new()
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/pause", post(api::pause))
+        .route("/api/v1/resume", post(api::resume))
+        .route("/api/v1/jobs/{change}", post(api::change_jobs))
+        .route("/api/v1/guard/reset", post(api::reset_rule))
+        .route("/api/v1/{view}", get(api::list))
+        .route("/-/reload", post(api::reload))
+        .layer(from_fn_with_state(access, access::check));
+    guarded
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
         .route("/metrics", get(admin::metrics))

@@ -44,6 +44,7 @@ fn install() -> PrometheusHandle {
         ("quell_store_commit_seconds", CALLBACK_SECONDS),
         ("quell_recall_call_seconds", CALLBACK_SECONDS),
         ("quell_exposure_seconds", EXPOSURE_SECONDS),
+        ("quell_exposure_part_seconds", EXPOSURE_SECONDS),
         ("quell_store_commit_messages", COMMIT_MESSAGES),
     ]
     .into_iter()
@@ -69,6 +70,13 @@ fn describe() {
     describe_histogram!("quell_store_commit_messages", "Messages in a transaction");
     describe_histogram!("quell_recall_call_seconds", Unit::Seconds, "A recall call");
     describe_histogram!("quell_exposure_seconds", Unit::Seconds, "From a message sent to recalled");
+    describe_histogram!(
+        "quell_exposure_part_seconds",
+        Unit::Seconds,
+        "Parts of it: delivery, queue, call"
+    );
+    describe_gauge!("quell_visible_violations", "Messages whose recall is not finished");
+    describe_gauge!("quell_rule_tripped", "1 for rules that fell to shadow");
     describe_counter!(
         "quell_recall_calls_total",
         "Recall calls, by Chat's code or by what else became of them"

@@ -4,7 +4,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 use super::{Refused, Taken};
 use crate::chat::verify::Rejection;
-use crate::model::{Judgement, Verdict};
+use crate::model::{Judgement, RuleId, Verdict};
 use crate::store::{Error, Recorded};
 
 /// What can become of a callback.
@@ -54,6 +54,10 @@ pub(super) fn judged(judgement: &Judgement) {
             counter!("quell_rule_hits_total", &labels).increment(1);
         }
     }
+}
+
+pub(super) fn tripped(rule: &RuleId, tripped: bool) {
+    gauge!("quell_rule_tripped", "rule" => rule.to_string()).set(if tripped { 1.0 } else { 0.0 });
 }
 
 pub(super) fn rules_in_force(version: &str) {

@@ -4,21 +4,35 @@
 //! kept in memory on the way: what could not be stored is refused, and what could not be read goes to
 //! quarantine.
 
+mod guard;
 mod metrics;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use self::guard::{Guard, Ruling};
 use crate::chat::verify::{Authentic, Rejection, Verifier};
 use crate::chat::wire::{self, Event};
 use crate::model::{
-    Action, Clock, JobState, Judgement, Message, Mode, RequestedBy, Signals, Timestamp, UserId,
+    Action, Clock, Hit, JobState, Judgement, Message, Mode, RequestedBy, RuleId, Severity,
+    Timestamp, UserId, Verdict,
 };
-use crate::rules::CompiledRules;
+use crate::rules::{CompiledRules, Windows};
 use crate::store::{
-    Destroyed, Error, Intake as Store, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet,
+    By, Destroyed, Error, NewJob, QUELL, Quarantined, Recalled, Record, Recorded, RuleSet, Store,
 };
+
+pub use guard::Limits;
+
+/// Messages that the memory of stateful matchers is refilled from at most. It is what that memory
+/// holds; reading more would only delay the start.
+const REFILL: usize = 200_000;
+/// Of these, so many are read at once.
+const REFILL_PAGE: usize = 5_000;
+
+/// The command that our calls are limited by (page `overlimit`).
+const RECALL_COMMAND: &str = "group_msg_recall";
 
 /// How callbacks are taken in.
 #[derive(Clone, Debug)]
@@ -27,6 +41,7 @@ pub struct Options {
     pub enforce: bool,
     /// The account that quell calls as: its recalls confirm ours, its own messages are left alone.
     pub identifier: UserId,
+    pub guard: Limits,
 }
 
 /// Takes in callbacks.
@@ -35,6 +50,8 @@ pub struct Intake {
     rules: ArcSwap<CompiledRules>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    guard: Guard,
+    windows: Windows,
     options: Options,
 }
 
@@ -69,8 +86,15 @@ impl Intake {
     ) -> Result<Self, Error> {
         metrics::describe();
         announce(store.as_ref(), &rules, clock.now()).await?;
+        let tripped = store.tripped().await?;
+        for rule in &tripped {
+            metrics::tripped(&rule.rule, true);
+        }
+        let guard = Guard::new(options.guard, tripped.into_iter().map(|tripped| tripped.rule));
+        let windows = Windows::default();
+        refill(&windows, &rules, store.as_ref(), clock.now()).await?;
         let rules = ArcSwap::from_pointee(rules);
-        Ok(Self { verifier, rules, store, clock, options })
+        Ok(Self { verifier, rules, store, clock, guard, windows, options })
     }
 
     /// Whether a request comes from Chat. Looks at the query only.
@@ -89,7 +113,9 @@ impl Intake {
 
     /// Judges by other rules from now on.
     pub async fn reload(&self, rules: CompiledRules) -> Result<(), Error> {
-        announce(self.store.as_ref(), &rules, self.clock.now()).await?;
+        let now = self.clock.now();
+        announce(self.store.as_ref(), &rules, now).await?;
+        refill(&self.windows, &rules, self.store.as_ref(), now).await?;
         self.rules.store(Arc::new(rules));
         Ok(())
     }
@@ -103,10 +129,7 @@ impl Intake {
         let received_at = self.clock.now();
         match wire::parse(authentic, body, received_at) {
             Ok(Event::Message(message)) => {
-                let record = self.judge(*message);
-                metrics::judged(&record.judgement);
-                let recorded = self.store.record(record).await?;
-                return Ok(Taken::Recorded(recorded));
+                return self.record(*message).await.map(Taken::Recorded);
             }
             Ok(Event::Recalled { group_id, topic_id, operator, seqs, at }) => {
                 let ours = operator == self.options.identifier;
@@ -123,13 +146,14 @@ impl Intake {
                     self.store.destroyed(Destroyed { group_id, topic_ids, at }).await?;
                 }
             }
-            Ok(Event::OverLimit { command, requests, limit, .. }) => {
-                tracing::warn!(
-                    command,
-                    requests,
-                    limit,
-                    "Chat warns of its limit of calls a second"
-                );
+            Ok(Event::OverLimit { service, command, requests, limit }) => {
+                tracing::warn!(command, requests, limit, "Chat warns of its limit of calls");
+                let told = u32::try_from(limit).ok().filter(|_| command == RECALL_COMMAND);
+                let detail = serde_json::json!({
+                    "service": service, "command": command, "requests": requests, "limit": limit,
+                });
+                let by = By::new("chat", received_at);
+                self.store.note(&by, "request over limit", detail.to_string(), told).await?;
             }
             Ok(Event::Other { .. }) => {}
             Err(unreadable) => {
@@ -144,12 +168,13 @@ impl Intake {
         Ok(Taken::Noted)
     }
 
-    fn judge(&self, message: Message) -> Record {
+    /// Judges a message and records it with what follows.
+    async fn record(&self, message: Message) -> Result<Recorded, Refused> {
         let rules = self.rules.load();
-        let signals = Signals::default();
+        let signals = self.windows.observe(&rules, &message);
         let judgement = rules.judge(&message, &signals);
-        let job = self.job(&message, &judgement);
-        if judgement.verdict != crate::model::Verdict::Pass {
+        metrics::judged(&judgement);
+        if judgement.verdict != Verdict::Pass {
             tracing::info!(
                 group.id = %message.key.group_id,
                 topic.id = %message.key.topic_id,
@@ -159,29 +184,111 @@ impl Intake {
                 "verdict"
             );
         }
-        Record { message, judgement, signals, job }
+        let mut asking = asking(&judgement);
+        asking.retain(|rule| rules.is_rolled_out(rule, &message.key));
+        let trips = self.guard.saw(&message.sender, &asking, message.received_at);
+        let job = self.job(&message, &judgement, &asking);
+        let going = job.as_ref().filter(|job| job.state == JobState::Pending).and_then(|job| {
+            let RequestedBy::Rule(rule) = &job.requested_by else { return None };
+            Some((message.sender.clone(), rule.clone()))
+        });
+        let recorded = self.store.record(Record { message, judgement, signals, job }).await;
+        if let Some((sender, rule)) = going
+            && !matches!(recorded, Ok(Recorded::New | Recorded::Conflict))
+        {
+            self.guard.refund(&sender, &rule);
+        }
+        for (rule, why) in trips {
+            self.trip(&rule, &why).await;
+        }
+        Ok(recorded?)
+    }
+
+    /// Lets a rule fall to shadow. Its new jobs are held already; this holds the waiting ones.
+    async fn trip(&self, rule: &RuleId, why: &str) {
+        tracing::error!(rule.id = %rule, why, "a rule tripped: its recalls are held for an operator");
+        metrics::tripped(rule, true);
+        let by = By::new(QUELL, self.clock.now());
+        if let Err(error) = self.store.trip(&by, rule, why).await {
+            tracing::error!(error = %error, rule.id = %rule, "waiting jobs of a tripped rule go on");
+        }
+    }
+
+    /// Puts a tripped rule back in force. Answers whether it was tripped.
+    pub async fn reset_rule(&self, actor: &str, rule: &RuleId) -> Result<bool, Error> {
+        let by = By::new(actor, self.clock.now());
+        let was_tripped = self.store.untrip(&by, rule).await?;
+        self.guard.reset(rule);
+        metrics::tripped(rule, false);
+        Ok(was_tripped)
     }
 
     /// The recall job that a judgement asks for, if any.
-    fn job(&self, message: &Message, judgement: &Judgement) -> Option<NewJob> {
+    fn job(&self, message: &Message, judgement: &Judgement, asking: &[&RuleId]) -> Option<NewJob> {
         let hit = judgement.recalled_by()?;
         if !self.options.enforce || message.sender == self.options.identifier {
             return None;
         }
-        let (state, reason) = if message.online_only {
+        let severity = recall_hits(judgement).map(|hit| hit.severity).max().unwrap_or_default();
+        if message.online_only {
             // Recall works on what Chat keeps, and of this it keeps nothing.
-            (JobState::Refused, Some("online-only: Chat keeps no copy to recall".to_owned()))
-        } else {
-            (JobState::Pending, None)
+            let why = "online-only: Chat keeps no copy to recall".to_owned();
+            return Some(new_job(JobState::Refused, Some(why), severity, hit.rule.clone()));
+        }
+        let job = match self.guard.rule(&message.sender, asking, message.received_at)? {
+            Ruling::Go(rule) => new_job(JobState::Pending, None, severity, rule),
+            Ruling::Hold(rule, why) => new_job(JobState::Held, Some(why), severity, rule),
         };
-        let severity = judgement
-            .hits
-            .iter()
-            .filter(|hit| hit.mode == Mode::Live && hit.action == Action::Recall)
-            .map(|hit| hit.severity)
-            .max()
-            .unwrap_or_default();
-        Some(NewJob { state, reason, severity, requested_by: RequestedBy::Rule(hit.rule.clone()) })
+        Some(job)
+    }
+}
+
+fn new_job(state: JobState, reason: Option<String>, severity: Severity, rule: RuleId) -> NewJob {
+    NewJob { state, reason, severity, requested_by: RequestedBy::Rule(rule) }
+}
+
+/// Hits that ask for a recall.
+fn recall_hits(judgement: &Judgement) -> impl Iterator<Item = &Hit> {
+    let asks = |hit: &&Hit| hit.mode == Mode::Live && hit.action == Action::Recall;
+    judgement.hits.iter().filter(asks)
+}
+
+/// The rules that ask for a recall, each once: the gravest first, else in order of the file.
+fn asking(judgement: &Judgement) -> Vec<&RuleId> {
+    let mut hits: Vec<_> = recall_hits(judgement).collect();
+    hits.sort_by_key(|hit| std::cmp::Reverse(hit.severity));
+    let mut rules: Vec<&RuleId> = Vec::new();
+    for hit in hits {
+        if !rules.contains(&&hit.rule) {
+            rules.push(&hit.rule);
+        }
+    }
+    rules
+}
+
+/// Tells stateful matchers what they would remember had the process never ended, as far as the store
+/// goes back.
+async fn refill(
+    windows: &Windows,
+    rules: &CompiledRules,
+    store: &dyn Store,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let since = if Windows::looks_back_for_ever(rules) {
+        Timestamp::default()
+    } else {
+        let span = Windows::longest_span(rules);
+        if span.is_zero() {
+            return Ok(());
+        }
+        now.before(span)
+    };
+    let mut after = store.message_before(since, REFILL).await?;
+    loop {
+        let page = store.messages_after(after, REFILL_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.message_id;
+        windows.refill(rules, page.iter().map(|stored| &stored.message));
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::condition::Condition;
 use super::decode::{At, Notes, OneOrMany};
 use super::diagnostic::did_you_mean;
-use super::file::{Fold, Override, Rule, RulesFile, When, Wholeness, WrittenAction};
-pub(crate) use super::findings::{Findings, LeafId, Span};
+use super::file::{Fold, FormatVersion, Override, Rule, RulesFile, When, Wholeness, WrittenAction};
+pub(crate) use super::findings::{Findings, LeafId, Span, Via};
 use super::kinds::{keyword, link, pattern};
 use super::scope::Scope;
 use super::windows::Measure;
@@ -186,6 +186,8 @@ pub(crate) fn compile(
     lists: &BTreeMap<String, List>,
     notes: &mut Notes,
 ) -> Compiled {
+    // There is one version of the format; the next one will be told apart here.
+    let FormatVersion = file.version;
     let mut c = Compiler {
         notes,
         keywords: keyword::Builder::default(),

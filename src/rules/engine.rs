@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compile::{Compiled, CompiledRule, Stance};
 use super::condition::{Subject, Truth};
-use super::findings::{Findings, Span};
+use super::findings::{Findings, Span, Via};
 use super::kinds::link;
 use super::scope::any_fits;
 use crate::model::{
@@ -174,7 +174,7 @@ impl CompiledRule {
         };
         let merged = without_overlaps(found);
         if merged.is_empty() {
-            return vec![hit(Span { start: 0, end: 0 })];
+            return vec![hit(Span { start: 0, end: 0, via: Via::Written })];
         }
         merged.into_iter().take(MAX_HITS).map(hit).collect()
     }

@@ -1,7 +1,15 @@
 //! Why a text is hit, or is not.
 
+use std::collections::HashSet;
+
+use super::compile::CompiledRule;
+use super::condition::Subject;
 use super::engine::CompiledRules;
+use super::file::Fold;
+use super::findings::{Findings, Span, Via};
+use super::phrase::Phrase;
 use crate::model::{Hit, Mode, RuleId, Text, Verdict};
+use crate::text::{Squeezed, Symbols, loose_steps, steps};
 
 /// What every rule has to say about a text.
 #[derive(Clone, Debug)]
@@ -15,18 +23,97 @@ pub struct Explanation {
 pub struct RuleExplanation {
     pub rule: RuleId,
     pub mode: Mode,
-    pub hits: Vec<Hit>,
+    pub hits: Vec<ExplainedHit>,
+    /// Where the rule does not hit: what came nearest, or what held it back.
+    pub miss: Option<String>,
+}
+
+/// A hit and how the text was read for it.
+#[derive(Clone, Debug)]
+pub struct ExplainedHit {
+    pub hit: Hit,
+    /// The steps of folding that the match needed, in the order in which they are taken.
+    pub steps: Vec<&'static str>,
+    /// Where in the message the matched characters stand, such as `MsgBody[0].Text`.
+    pub places: Vec<String>,
 }
 
 impl CompiledRules {
-    /// Judges a text on its own and says for each rule what it found.
+    /// Judges a text on its own and says for each rule what it found, and how; for a rule that is
+    /// off, what it would find.
     #[must_use]
     pub fn explain(&self, text: &Text) -> Explanation {
-        let rules = self.compiled.rules.iter().map(|rule| RuleExplanation {
-            rule: rule.id.clone(),
-            mode: rule.stance.mode,
-            hits: self.hits_by(rule, text),
+        let findings = self.findings(text);
+        let rules = self.compiled.rules.iter().map(|rule| {
+            let hits = rule.hits(&rule.stance, Subject { text, message: None }, &findings);
+            RuleExplanation {
+                rule: rule.id.clone(),
+                mode: rule.stance.mode,
+                miss: hits.is_empty().then(|| why_not(rule, text, &findings)).flatten(),
+                hits: hits.into_iter().map(|hit| explained(hit, rule, text, &findings)).collect(),
+            }
         });
         Explanation { verdict: self.judge_text(text).verdict, rules: rules.collect() }
     }
+}
+
+fn explained(hit: Hit, rule: &CompiledRule, text: &Text, findings: &Findings) -> ExplainedHit {
+    let whole = text.as_str();
+    let byte = |at: usize| whole.char_indices().nth(at).map_or(whole.len(), |(byte, _)| byte);
+    let (start, end) = (byte(hit.start), byte(hit.end));
+    let ways = |span: &Span| span.start == start && span.end == end;
+    let via = findings.all().filter(ways).map(|span| span.via).min();
+    let mut taken = match via {
+        Some(Via::Written) => Vec::new(),
+        _ if rule.fold == Fold::None => Vec::new(),
+        _ => steps(&hit.text),
+    };
+    match via {
+        Some(Via::Reversed) => taken.push("shown in reverse"),
+        Some(Via::Loose) => taken.extend(loose_steps(&hit.text)),
+        Some(Via::Sound) => taken.push("pinyin and homophones"),
+        _ => {}
+    }
+    let places = text.pieces_in(start, end).map(|piece| piece.origin.to_string()).collect();
+    ExplainedHit { hit, steps: taken, places }
+}
+
+/// What held a rule back.
+fn why_not(rule: &CompiledRule, text: &Text, findings: &Findings) -> Option<String> {
+    let spared: Vec<Span> = rule.unless.iter().flat_map(|leaf| findings.of(*leaf)).collect();
+    if let Some(span) = spared.first() {
+        let covered = &text.as_str()[span.start..span.end];
+        return Some(format!("`{covered}` is an exception (`unless`)"));
+    }
+    nearest_phrase(rule, text)
+}
+
+/// The phrase of which most is in the text.
+fn nearest_phrase(rule: &CompiledRule, text: &Text) -> Option<String> {
+    let squeezed = Squeezed::of(&Symbols::of(text.as_str())).text;
+    let there = pairs(&squeezed);
+    let mut best: Option<(usize, &str)> = None;
+    for written in &rule.phrases {
+        let Some(phrase) = Phrase::new(&Symbols::of(written), true) else { continue };
+        let sought = phrase.squeezed();
+        if squeezed.contains(&sought) {
+            return Some(format!(
+                "the letters of `{written}` are there, but not as words of their own, or a sentence ends between them"
+            ));
+        }
+        let all = pairs(&sought);
+        let share = 100 * all.intersection(&there).count() / all.len().max(1);
+        if share >= 50 && best.is_none_or(|(least, _)| share > least) {
+            best = Some((share, written));
+        }
+    }
+    best.map(|(share, written)| {
+        format!(
+            "the nearest phrase is `{written}`: {share} % of its pairs of letters are in the text"
+        )
+    })
+}
+
+fn pairs(text: &str) -> HashSet<(char, char)> {
+    text.chars().zip(text.chars().skip(1)).collect()
 }

@@ -4,11 +4,23 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LeafId(pub(crate) u32);
 
-/// A place in the original text, in bytes.
+/// A place in the original text, in bytes, and the reading in which it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
     pub(crate) start: usize,
     pub(crate) end: usize,
+    pub(crate) via: Via,
+}
+
+/// The readings of a text, the plainest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Via {
+    Written,
+    Folded,
+    Signs,
+    Reversed,
+    Loose,
+    Sound,
 }
 
 /// The most places noted in one text. A text that holds more is full of them anyway.
@@ -26,6 +38,9 @@ impl Findings {
     }
     pub(crate) fn of(&self, leaf: LeafId) -> impl Iterator<Item = Span> {
         self.0.iter().filter(move |(of, _)| *of == leaf).map(|(_, span)| *span)
+    }
+    pub(crate) fn all(&self) -> impl Iterator<Item = Span> {
+        self.0.iter().map(|(_, span)| *span)
     }
     pub(crate) fn leaves(&self) -> impl Iterator<Item = LeafId> {
         self.0.iter().map(|(leaf, _)| *leaf)

@@ -28,7 +28,7 @@ mod yaml;
 pub use diagnostic::{Diagnostic, LoadError};
 pub use engine::{CompiledRules, RuleSummary};
 pub use examples::FailedExample;
-pub use explain::{Explanation, RuleExplanation};
+pub use explain::{ExplainedHit, Explanation, RuleExplanation};
 pub use load::{Loaded, load, load_str};
 pub use schema::schema;
 pub use windows::Windows;

@@ -86,10 +86,37 @@ impl Phrase {
 
     /// Whether the runs found are this phrase: the first and the last symbol of it.
     pub(crate) fn verify(&self, symbols: &Symbols, runs: &[Run]) -> Option<(usize, usize)> {
+        if self.is_within_a_word(&symbols.row, runs) {
+            return None;
+        }
         let pairs = self.align(&symbols.row, runs)?;
         let (first, last) = (pairs.first()?.symbol, pairs.last()?.symbol);
         let found = Find { phrase: self, symbols, pairs: &pairs, first, last };
-        (found.edges_fit() && found.words_fit() && found.free_text_fits()).then_some((first, last))
+        let fits = found.edges_fit() && found.free_text_fits() && found.words_fit();
+        fits.then_some((first, last))
+    }
+
+    /// Whether a find plainly begins or ends inside a word: what most finds of short phrases are,
+    /// told before anything is laid beside anything.
+    fn is_within_a_word(&self, row: &[Symbol], runs: &[Run]) -> bool {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return true };
+        let wordy = |symbol: Option<&Symbol>| {
+            symbol.is_some_and(|s| {
+                matches!(s.kind(), Kind::Word | Kind::Digit) && !s.fold.has(CharFold::SIGN)
+            })
+        };
+        let glued = |run: &Run, beside: Option<usize>| {
+            run.first == run.last
+                && wordy(row.get(run.first as usize))
+                && wordy(beside.and_then(|at| row.get(at)))
+        };
+        let latin = |letter: Option<&Letter>| {
+            letter.is_some_and(|l| matches!(l.fold.kind, Kind::Word | Kind::Digit))
+        };
+        self.whole
+            && ((latin(self.letters.first())
+                && glued(first, (first.first as usize).checked_sub(1)))
+                || (latin(self.letters.last()) && glued(last, Some(last.last as usize + 1))))
     }
 
     /// Lays the symbols of the runs beside the letters of the phrase.
@@ -99,6 +126,15 @@ impl Phrase {
         for (i, run) in runs.iter().enumerate() {
             let class = self.letters.get(k)?.fold.class;
             let same = self.letters[k..].iter().take_while(|l| l.fold.class == class).count();
+            if run.first == run.last && same == 1 {
+                let symbol = run.first as usize;
+                if !is_read_as(&row[symbol], &self.letters[k].fold) {
+                    return None;
+                }
+                pairs.push(Pair { symbol, letter: k });
+                k += 1;
+                continue;
+            }
             let range = run.first as usize..=run.last as usize;
             let all: Vec<usize> = range.filter(|s| row[*s].is_letter()).collect();
             let apart = |at: usize| all[at] - all[at - 1] > 1;

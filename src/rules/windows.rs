@@ -98,6 +98,13 @@ impl Windows {
         }
     }
 
+    /// Whether any matcher counts all that a sender ever wrote, so that a refill can never bring
+    /// enough.
+    #[must_use]
+    pub fn looks_back_for_ever(rules: &CompiledRules) -> bool {
+        rules.compiled.measures.iter().any(|measure| matches!(measure, Measure::Newcomer { .. }))
+    }
+
     /// The longest span that any matcher looks back: what a refill has to bring.
     #[must_use]
     pub fn longest_span(rules: &CompiledRules) -> Duration {

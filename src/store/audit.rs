@@ -34,6 +34,24 @@ pub enum View {
     Operations,
 }
 
+impl View {
+    const WORDS: [(&'static str, Self); 7] = [
+        ("messages", Self::Messages),
+        ("conflicts", Self::Conflicts),
+        ("quarantine", Self::Quarantine),
+        ("hits", Self::Hits),
+        ("recalls", Self::Recalls),
+        ("calls", Self::Calls),
+        ("operations", Self::Operations),
+    ];
+
+    /// The view that a word of commands and paths stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, view)| view)
+    }
+}
+
 /// Which rows are wanted. An empty filter wants all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -79,6 +97,16 @@ pub struct Page {
 }
 
 impl Page {
+    /// The rows as JSON objects.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Value> {
+        let object = |row: &Vec<Cell>| {
+            let pairs = self.columns.iter().cloned().zip(row.iter().cloned().map(Value::from));
+            Value::Object(pairs.collect())
+        };
+        self.rows.iter().map(object).collect()
+    }
+
     /// A row's value by the column's name.
     #[must_use]
     pub fn cell<'a>(&self, row: &'a [Cell], column: &str) -> &'a Cell {

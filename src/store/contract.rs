@@ -31,6 +31,7 @@ macro_rules! contract_tests {
             quarantine_is_bounded,
             pages_go_backwards_through_everything,
             what_waits_is_told_to_the_worker,
+            messages_are_read_back_as_they_were_judged,
         );
     };
     (@each $fresh:expr; $($name:ident),+ $(,)?) => {
@@ -257,7 +258,9 @@ pub(super) async fn a_job_is_leased_once(store: &dyn Store) {
     assert_eq!(waiting(store).await, []);
     let updates = vec![update(&leases[0].jobs[0], JobState::Recalled, Some(0))];
     let settled = store.finish(finished(&leases[0]), updates).await.unwrap();
-    assert_eq!(settled[0].exposure_ms, Some(90));
+    let exposure = settled[0].exposure.unwrap();
+    assert_eq!((exposure.delivery_ms, exposure.queue_ms, exposure.call_ms), (30, 11, 49));
+    assert_eq!(exposure.total_ms(), 90);
     let calls = rows(store, View::Calls).await;
     assert_eq!(calls.rows.len(), 1);
     assert_eq!(text(calls.cell(&calls.rows[0], "sequences")), "[1]");
@@ -426,4 +429,38 @@ pub(super) async fn what_waits_is_told_to_the_worker(store: &dyn Store) {
     assert_eq!(vec![job], waiting(store).await);
     assert!(events.try_recv().is_err());
     assert_eq!(Arc::strong_count(&waiting(store).await[0].conversation), 1);
+}
+
+pub(super) async fn messages_are_read_back_as_they_were_judged(store: &dyn Store) {
+    let plain = record(key("g", "t", 1), "plain\ntext", false);
+    let mut rich = record(key("g", "", 2), "", false);
+    rich.message.elements = vec![
+        Element {
+            msg_type: "TIMFaceElem".into(),
+            content: serde_json::json!({"Index": 1, "Data": "smile"}),
+        },
+        Element { msg_type: "TIMTextElem".into(), content: serde_json::json!({"Text": "look"}) },
+    ];
+    rich.message.cloud_custom_data = r#"{"quote":"before"}"#.into();
+    rich.message.mentions = Mentions { everyone: true, accounts: vec!["ann".into()] };
+    rich.message.operator = "administrator".into();
+    rich.message.online_only = true;
+    let mut judged = vec![plain.message.clone(), rich.message.clone()];
+    for message in &mut judged {
+        message.text = crate::text::extract(&message.elements, &message.cloud_custom_data);
+    }
+    for (mut record, message) in [plain, rich].into_iter().zip(&judged) {
+        record.message.text = message.text.clone();
+        store.record(record).await.unwrap();
+    }
+    let first = store.message_before(Timestamp(0), 100).await.unwrap();
+    let stored = store.messages_after(first, 100).await.unwrap();
+    assert_eq!(
+        stored.iter().map(|stored| &stored.message).collect::<Vec<_>>(),
+        judged.iter().collect::<Vec<_>>()
+    );
+    let latest = store.message_before(Timestamp(0), 1).await.unwrap();
+    assert_eq!(store.messages_after(latest, 100).await.unwrap().len(), 1);
+    let none = store.message_before(NOW.after(Duration::from_secs(9)), 100).await.unwrap();
+    assert_eq!(store.messages_after(none, 100).await.unwrap(), []);
 }

@@ -33,6 +33,12 @@ pub trait Intake: Send + Sync {
     /// comes under the same id later is another conversation.
     async fn destroyed(&self, destroyed: Destroyed) -> Result<(), Error>;
 
+    /// The id behind which the messages received since then lie, but not more than `most` of them.
+    async fn message_before(&self, since: Timestamp, most: usize) -> Result<i64, Error>;
+
+    /// Stored messages behind an id, in order of recording.
+    async fn messages_after(&self, after: i64, limit: usize) -> Result<Vec<StoredMessage>, Error>;
+
     /// Makes a rule set known. Must come before a record that was judged by it.
     async fn rules_loaded(&self, rules: RuleSet) -> Result<(), Error>;
 }
@@ -44,6 +50,14 @@ pub struct Record {
     pub judgement: Judgement,
     pub signals: Signals,
     pub job: Option<NewJob>,
+}
+
+/// A message as the store holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredMessage {
+    /// Grows with every recorded message.
+    pub message_id: i64,
+    pub message: Message,
 }
 
 /// The recall job that a message gets.

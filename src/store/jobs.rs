@@ -166,8 +166,26 @@ pub struct JobUpdate {
 pub struct SettledJob {
     pub job_id: JobId,
     pub state: JobState,
-    /// Sent until recalled, where Chat answered `RetCode` 0.
-    pub exposure_ms: Option<i64>,
+    /// How long it was visible, where Chat answered `RetCode` 0.
+    pub exposure: Option<Exposure>,
+}
+
+/// From sent to recalled, in milliseconds. Chat's clock and ours both have their part in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// From sent until quell learnt of it.
+    pub delivery_ms: i64,
+    /// From there until the call left.
+    pub queue_ms: i64,
+    /// Until Chat's answer.
+    pub call_ms: i64,
+}
+
+impl Exposure {
+    #[must_use]
+    pub fn total_ms(&self) -> i64 {
+        self.delivery_ms + self.queue_ms + self.call_ms
+    }
 }
 
 /// A change of the queue that its worker must know of.
@@ -177,4 +195,6 @@ pub enum JobEvent {
     Queued(QueuedJob),
     /// Jobs that no longer wait: done by others, held, cancelled, their group destroyed.
     Withdrawn(Vec<JobId>),
+    /// Chat says how many calls a second it takes.
+    Limit(u32),
 }

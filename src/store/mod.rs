@@ -11,20 +11,24 @@
 mod audit;
 #[cfg(test)]
 mod contract;
+mod control;
 mod intake;
 mod jobs;
 pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
-pub use intake::{Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet};
+pub use control::{By, Control, JobChange, JobFilter, Pause, QUELL, Tripped};
+pub use intake::{
+    Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet, StoredMessage,
+};
 pub use jobs::{
-    CallOutcome, Conversation, ConversationId, FinishedCall, JobEvent, JobEvents, JobUpdate, Jobs,
-    Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
+    CallOutcome, Conversation, ConversationId, Exposure, FinishedCall, JobEvent, JobEvents,
+    JobUpdate, Jobs, Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
 };
 
 /// All roles of one backend.
-pub trait Store: Intake + Jobs + Audit {}
-impl<T: Intake + Jobs + Audit> Store for T {}
+pub trait Store: Intake + Jobs + Control + Audit {}
+impl<T: Intake + Jobs + Control + Audit> Store for T {}
 
 /// Why the store did not do what it was asked to. Nothing of it happened.
 #[derive(Debug, Clone, thiserror::Error)]

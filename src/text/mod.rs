@@ -11,6 +11,7 @@ mod lookalike;
 mod loosen;
 mod pinyin;
 mod reading;
+mod steps;
 mod symbols;
 
 pub(crate) use chars::{CharFold, Kind, fold};
@@ -18,4 +19,5 @@ pub use extract::{MAX_TEXT_BYTES, extract};
 pub(crate) use loosen::loosen;
 pub(crate) use pinyin::{Sound, readings, syllable};
 pub(crate) use reading::{Folded, Reading};
+pub(crate) use steps::{loose_steps, steps};
 pub(crate) use symbols::{Run, Squeezed, Symbol, Symbols};

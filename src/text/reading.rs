@@ -33,11 +33,6 @@ impl<'a> Reading<'a> {
         self.text.as_str()
     }
 
-    /// The text and where its pieces came from.
-    pub(crate) fn text(&self) -> &'a Text {
-        self.text
-    }
-
     pub(crate) fn symbols(&self) -> &Symbols {
         self.symbols.get_or_init(|| Symbols::of(self.written()))
     }

@@ -122,13 +122,6 @@ impl Symbols {
         Self { row: Vec::new(), ..*self }
     }
 
-    /// All symbols, last first.
-    pub(crate) fn backwards(&self) -> Self {
-        let mut turned = self.clone();
-        turned.row.reverse();
-        turned
-    }
-
     /// Signs among letters taken for the letters they look like: `c4$1n0`, `g1f+`.
     pub(crate) fn signs_as_letters(&self) -> Self {
         let mut read = self.clone();

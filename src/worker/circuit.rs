@@ -15,6 +15,8 @@ use crate::store::ConversationId;
 const UNREACHABLE_AFTER: u32 = 10;
 /// ... if they span at least this long: a burst that one broken connection took down is none.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(1);
+/// Quiet for so long, failures begin a new row.
+const STALE_AFTER: Duration = Duration::from_secs(10);
 /// So many groups without permission and none with it mean that the account has none.
 const GROUPS_WITHOUT_PERMISSION: usize = 3;
 /// An answer this fresh shows that failures are not Chat's state as a whole.
@@ -54,6 +56,7 @@ pub struct Circuit {
     last_answer: Option<Instant>,
     failures: u32,
     first_failure: Option<Instant>,
+    last_failure: Option<Instant>,
     credential_refused: bool,
     without_permission: HashSet<ConversationId>,
     with_permission: bool,
@@ -136,6 +139,12 @@ impl Circuit {
             }
             Sign::Configuration(why) => self.stop(why, now, true),
             Sign::Unreachable(why) => {
+                // Failures far apart have nothing to do with each other.
+                let stale = |at: Instant| now.saturating_duration_since(at) > STALE_AFTER;
+                if self.last_failure.replace(now).is_some_and(stale) {
+                    self.failures = 0;
+                    self.first_failure = None;
+                }
                 self.failures += 1;
                 let since = *self.first_failure.get_or_insert(now);
                 let long = now.saturating_duration_since(since) >= UNREACHABLE_FOR;

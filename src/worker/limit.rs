@@ -45,6 +45,8 @@ pub struct Limiter {
 
 /// What Chat's complaints made of the pace.
 struct Pace {
+    /// What Chat says that it takes.
+    told: Option<u32>,
     /// Nothing leaves before.
     not_before: Option<Instant>,
     slowed: Option<Slowed>,
@@ -66,7 +68,7 @@ impl Limiter {
         Self {
             calls_per_second: calls_per_second.max(1),
             ceiling: governor(calls_per_second),
-            pace: Mutex::new(Pace { not_before: None, slowed: None }),
+            pace: Mutex::new(Pace { told: None, not_before: None, slowed: None }),
         }
     }
 
@@ -109,6 +111,16 @@ impl Limiter {
         pace.slowed = Some(Slowed::new(rate, now));
     }
 
+    /// Chat told how many calls it takes in a second: goes no faster from now on, where that is less
+    /// than the setting.
+    pub fn limit_to(&self, calls_per_second: u32) {
+        let mut pace = self.pace();
+        pace.told = (calls_per_second < self.calls_per_second).then_some(calls_per_second.max(1));
+        if pace.told.is_some() && pace.slowed.is_none() {
+            pace.slowed = Some(Slowed::new(self.calls_per_second, Instant::now()));
+        }
+    }
+
     /// Calls a second at the moment.
     #[must_use]
     pub fn rate(&self) -> u32 {
@@ -116,10 +128,11 @@ impl Limiter {
     }
 
     fn rate_at(&self, pace: &Pace, now: Instant) -> u32 {
-        pace.slowed.as_ref().map_or(self.calls_per_second, |slowed| {
+        let most = pace.told.unwrap_or(self.calls_per_second);
+        pace.slowed.as_ref().map_or(most, |slowed| {
             let clean = now.saturating_duration_since(slowed.since).as_secs();
             let won_back = CREEP.saturating_mul(u32::try_from(clean).unwrap_or(u32::MAX));
-            slowed.rate.saturating_add(won_back).min(self.calls_per_second)
+            slowed.rate.saturating_add(won_back).min(most)
         })
     }
 
@@ -292,6 +305,22 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(40)).await;
         }
         assert!(most_in_a_second(&times) <= 190);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_chat_tells_is_heeded() {
+        let limiter = Limiter::new(190);
+        limiter.limit_to(500);
+        assert_eq!(limiter.rate(), 190);
+        limiter.limit_to(100);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(most_in_a_second(&permits(&limiter, 10, || 0).await) <= 100);
+        limiter.slow_down(Duration::ZERO);
+        assert_eq!(limiter.rate(), 50);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert_eq!(limiter.rate(), 100);
+        limiter.limit_to(200);
+        assert_eq!(limiter.rate(), 190);
     }
 
     #[tokio::test(start_paused = true)]

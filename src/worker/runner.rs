@@ -256,6 +256,10 @@ impl Planner {
                     self.scheduler.withdraw(job_id);
                 }
             }
+            JobEvent::Limit(calls_per_second) => {
+                self.shared.limiter.limit_to(calls_per_second);
+                tracing::warn!(rate = self.shared.limiter.rate(), "Chat told its limit");
+            }
         }
     }
 
@@ -567,9 +571,17 @@ fn count(settled: &[SettledJob]) {
             metrics::counter!("quell_recalled_messages_total", "result" => job.state.as_str())
                 .increment(1);
         }
-        if let Some(exposure_ms) = job.exposure_ms {
-            let exposure = Duration::from_millis(u64::try_from(exposure_ms).unwrap_or(0));
-            metrics::histogram!("quell_exposure_seconds").record(exposure);
+        if let Some(exposure) = job.exposure {
+            let time = |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+            metrics::histogram!("quell_exposure_seconds").record(time(exposure.total_ms()));
+            let parts = [
+                ("delivery", exposure.delivery_ms),
+                ("queue", exposure.queue_ms),
+                ("call", exposure.call_ms),
+            ];
+            for (part, ms) in parts {
+                metrics::histogram!("quell_exposure_part_seconds", "part" => part).record(time(ms));
+            }
         }
     }
 }

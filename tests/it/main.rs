@@ -6,6 +6,7 @@ mod callback_listener;
 mod chat_client;
 mod figures;
 mod main_path;
+mod operating;
 mod process;
 mod scheduling;
 mod sim_callbacks;

@@ -1,3 +1,5 @@
+//! What is read from callback bodies, and what is not.
+
 use proptest::prelude::*;
 use serde_json::json;
 

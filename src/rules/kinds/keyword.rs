@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use aho_corasick::{AhoCorasick, BuildError, PatternID};
 use schemars::JsonSchema;
 
-use crate::rules::compile::{Compiler, Findings, LeafId, Span};
+use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::{Fold, Wholeness};
 use crate::rules::phrase::Phrase;
@@ -202,17 +202,17 @@ impl Index {
         }
         let Some(hidden) = &self.hidden else { return };
         let symbols = reading.symbols();
-        hidden.find(symbols, false, found);
+        hidden.find(symbols, Via::Folded, found);
         if symbols.signs {
-            hidden.find(&symbols.signs_as_letters(), false, found);
+            hidden.find(&symbols.signs_as_letters(), Via::Signs, found);
         }
         if symbols.reversed {
-            hidden.find(&symbols.unreversed(text), false, found);
+            hidden.find(&symbols.unreversed(text), Via::Reversed, found);
         }
         if let Some(heard) = &self.heard {
             let loose = reading.loose();
             if let Some(loose) = loose {
-                hidden.find(loose, true, found);
+                hidden.find(loose, Via::Loose, found);
             }
             heard.find(loose.unwrap_or(symbols), found);
         }
@@ -248,7 +248,7 @@ impl AsWritten {
                 continue;
             }
             for leaf in &phrase.leaves {
-                found.add(*leaf, Span { start, end });
+                found.add(*leaf, Span { start, end, via: Via::Written });
             }
         }
     }
@@ -305,13 +305,15 @@ struct Hidden {
 }
 
 impl Grouped<Hidden> {
-    fn find(&self, symbols: &Symbols, aggressive: bool, found: &mut Findings) {
+    fn find(&self, symbols: &Symbols, via: Via, found: &mut Findings) {
         let squeezed = Squeezed::of(symbols);
         for hit in self.automaton.find_overlapping_iter(&squeezed.text) {
             let runs = squeezed.runs_in(hit.start(), hit.end());
-            for hidden in self.of(hit.pattern()).iter().filter(|p| p.aggressive || !aggressive) {
+            for hidden in
+                self.of(hit.pattern()).iter().filter(|p| p.aggressive || via != Via::Loose)
+            {
                 if let Some((first, last)) = hidden.phrase.verify(symbols, runs) {
-                    report(symbols, first, last, &hidden.leaves, found);
+                    report(symbols, (first, last), via, &hidden.leaves, found);
                 }
             }
         }
@@ -331,16 +333,22 @@ impl Grouped<Heard> {
             for heard in self.of(hit.pattern()) {
                 let place = heard.phrase.verify(symbols, &sound, hit.start(), hit.end());
                 if let Some((first, last)) = place {
-                    report(symbols, first, last, &heard.leaves, found);
+                    report(symbols, (first, last), Via::Sound, &heard.leaves, found);
                 }
             }
         }
     }
 }
 
-fn report(symbols: &Symbols, first: usize, last: usize, leaves: &[LeafId], found: &mut Findings) {
+fn report(
+    symbols: &Symbols,
+    (first, last): (usize, usize),
+    via: Via,
+    leaves: &[LeafId],
+    found: &mut Findings,
+) {
     let (start, end) = symbols.span(first, last);
     for leaf in leaves {
-        found.add(*leaf, Span { start, end });
+        found.add(*leaf, Span { start, end, via });
     }
 }

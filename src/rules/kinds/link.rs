@@ -17,8 +17,8 @@ use std::ops::Range;
 
 use schemars::JsonSchema;
 
-use crate::rules::compile::{Compiler, Findings, LeafId, Span};
-use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
+use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
+use crate::rules::decode::{At, FromNode, Notes, OneOrMany, word, written};
 use crate::rules::yaml::{Node, Place, Value};
 use crate::text::Reading;
 
@@ -27,7 +27,7 @@ use crate::text::Reading;
 #[schemars(untagged)]
 pub(crate) enum Written {
     /// The word `any`.
-    Any(String),
+    Any(Any),
     Map(Map),
 }
 
@@ -41,15 +41,18 @@ written! {
     }
 }
 
+word! {
+    /// Every link.
+    enum Any: "a link matcher (a mapping with `in` or `not_in`, or a word)" {
+        Any = "any",
+    }
+}
+
 impl FromNode for Written {
     fn from_node(node: &Node, notes: &mut Notes) -> Option<Self> {
         match &node.value {
             Value::Map(_) => Map::from_node(node, notes).map(Self::Map),
-            Value::Text(word) if word == "any" => Some(Self::Any(word.clone())),
-            _ => {
-                notes.expected("`any` or a mapping with `in` or `not_in`", node);
-                None
-            }
+            _ => Any::from_node(node, notes).map(Self::Any),
         }
     }
 }
@@ -144,7 +147,7 @@ pub(crate) fn find(matchers: &[Matcher], reading: &Reading<'_>, found: &mut Find
             let any = |sites: &Vec<Site>| sites.iter().any(|site| site.holds(&link));
             if matcher.within.as_ref().is_none_or(any) && !matcher.outside.as_ref().is_some_and(any)
             {
-                found.add(matcher.leaf, Span { start, end });
+                found.add(matcher.leaf, Span { start, end, via: Via::Folded });
             }
         }
     }

@@ -16,7 +16,7 @@ use regex::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
 use schemars::JsonSchema;
 
-use crate::rules::compile::{Compiler, Findings, LeafId, Span};
+use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::Fold;
 use crate::rules::needles::needles;
@@ -231,6 +231,7 @@ impl Index {
         folded: Option<&Folded<'_>>,
         found: &mut Findings,
     ) {
+        let via = if folded.is_some() { Via::Folded } else { Via::Written };
         for candidate in level.candidates(text) {
             let entry = &self.entries[candidate as usize];
             for hit in entry.regex.find_iter(text).take(MAX_MATCHES) {
@@ -239,7 +240,7 @@ impl Index {
                     None => (hit.start(), hit.end()),
                 };
                 if start < end {
-                    found.add(entry.leaf, Span { start, end });
+                    found.add(entry.leaf, Span { start, end, via });
                 }
             }
         }

@@ -7,9 +7,10 @@ use super::Sqlite;
 use super::open::unavailable;
 use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
-use crate::model::{JobId, TopicId};
+use crate::model::{JobId, Timestamp, TopicId};
 use crate::store::{
     Destroyed, Error, Intake, JobEvent, Quarantined, Recalled, Record, Recorded, RuleSet,
+    StoredMessage,
 };
 
 #[async_trait]
@@ -25,6 +26,12 @@ impl Intake for Sqlite {
     }
     async fn destroyed(&self, destroyed: Destroyed) -> Result<(), Error> {
         self.writer.perform(destroyed).await
+    }
+    async fn message_before(&self, since: Timestamp, most: usize) -> Result<i64, Error> {
+        Sqlite::message_before(self, since, most).await
+    }
+    async fn messages_after(&self, after: i64, limit: usize) -> Result<Vec<StoredMessage>, Error> {
+        self.read_messages(after, limit).await
     }
     async fn rules_loaded(&self, rules: RuleSet) -> Result<(), Error> {
         self.writer.perform(rules).await

@@ -12,7 +12,7 @@ use super::open::unavailable;
 use super::writer::{Operation, Writing};
 use crate::model::{GroupType, JobId, JobState, Severity, Timestamp};
 use crate::store::{
-    Conversation, ConversationId, Error, FinishedCall, JobEvents, JobUpdate, Jobs, Lease,
+    Conversation, ConversationId, Error, Exposure, FinishedCall, JobEvents, JobUpdate, Jobs, Lease,
     LeaseRequest, LeasedJob, QueuedJob, SettledJob,
 };
 
@@ -25,19 +25,16 @@ impl Jobs for Sqlite {
         self.writer.perform(Recover { now }).await
     }
     async fn waiting(&self, after: JobId, limit: usize) -> Result<Vec<QueuedJob>, Error> {
-        let rows = sqlx::query(
-            "select j.job_id, j.conversation_id, j.msg_seq, j.severity, j.background, j.sent_at,
-                 j.due_at, c.group_id, c.topic_id, c.group_type
-             from recall_jobs j indexed by recall_jobs_waiting
-             join conversations c on c.conversation_id = j.conversation_id
-             where j.state in ('pending', 'retry') and j.job_id > ?
-             order by j.job_id limit ?",
-        )
-        .bind(after)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(unavailable)?;
+        let sql = select_queued(
+            "indexed by recall_jobs_waiting",
+            "where j.state in ('pending', 'retry') and j.job_id > ? order by j.job_id limit ?",
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
         let mut conversations = HashMap::new();
         Ok(rows.iter().map(|row| queued_job(row, &mut conversations)).collect())
     }
@@ -72,7 +69,19 @@ impl Jobs for Sqlite {
     }
 }
 
-fn queued_job(
+/// What [`queued_job`] reads of the jobs `j` that conditions mean. The hint is an `indexed by`, where
+/// the planner would choose worse.
+pub(super) fn select_queued(hint: &str, conditions: &str) -> String {
+    format!(
+        "select j.job_id, j.conversation_id, j.msg_seq, j.severity, j.background, j.sent_at,
+             j.due_at, c.group_id, c.topic_id, c.group_type
+         from recall_jobs j {hint}
+         join conversations c on c.conversation_id = j.conversation_id
+         {conditions}"
+    )
+}
+
+pub(super) fn queued_job(
     row: &SqliteRow,
     conversations: &mut HashMap<ConversationId, Arc<Conversation>>,
 ) -> QueuedJob {
@@ -286,7 +295,7 @@ async fn settle(
          from json_each(?9) as held
          where recall_jobs.job_id = held.value ->> 0 and lease = held.value ->> 1
            and state = 'leased'
-         returning job_id, state, sent_at",
+         returning job_id, state, sent_at, created_at",
     )
     .bind(first.state.as_str())
     .bind(first.ret_code)
@@ -301,17 +310,21 @@ async fn settle(
     .await
     .map_err(unavailable)?;
     settled.extend(
-        rows.iter()
-            .map(|row| settled_job(row, (first.ret_code == Some(0)).then_some(call.finished_at))),
+        rows.iter().map(|row| settled_job(row, (first.ret_code == Some(0)).then_some(call))),
     );
     Ok(())
 }
 
-fn settled_job(row: &SqliteRow, recalled_at: Option<Timestamp>) -> SettledJob {
+fn settled_job(row: &SqliteRow, recalled_by: Option<&FinishedCall>) -> SettledJob {
+    let (sent_at, created_at): (i64, i64) = (row.get(2), row.get(3));
     SettledJob {
         job_id: row.get(0),
         state: JobState::from_word(row.get(1)).unwrap_or(JobState::Dead),
-        exposure_ms: recalled_at.map(|at| at.millis() - row.get::<i64, _>(2)),
+        exposure: recalled_by.map(|call| Exposure {
+            delivery_ms: created_at - sent_at,
+            queue_ms: call.started_at.millis() - created_at,
+            call_ms: call.finished_at.millis() - call.started_at.millis(),
+        }),
     }
 }
 
@@ -329,7 +342,7 @@ impl Operation for GiveUp {
         let rows = sqlx::query(
             "update recall_jobs set state = ?, reason = ?, finished_at = ?
              where job_id in (select value from json_each(?)) and state in ('pending', 'retry')
-             returning job_id, state, sent_at",
+             returning job_id, state, sent_at, created_at",
         )
         .bind(self.state.as_str())
         .bind(self.reason.as_str())

@@ -6,12 +6,14 @@
 //! database keeps a second daemon out.
 
 mod audit;
+mod control;
 mod conversations;
 mod intake;
 mod jobs;
 mod migrations;
 mod open;
 mod record;
+mod replay;
 mod rows;
 mod writer;
 

@@ -1,0 +1,207 @@
+//! Reaching what a command is about: the admin API where a daemon holds the database, else the
+//! database itself, under its lock.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use super::settings::Settings;
+use crate::app;
+use crate::config::Config;
+use crate::model::{Clock, RuleId, SystemClock};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Audit, By, Control, Error, Filter, JobChange, JobFilter, View};
+
+/// Calls to a daemon on this machine are quick, or something is wrong.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What every command that changes something takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Reach {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Who does this, for the record [default: the user's name]
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+}
+
+/// What a command acts on.
+pub enum Target {
+    Daemon(Box<Daemon>),
+    Database(Box<Database>),
+}
+
+/// A running daemon.
+pub struct Daemon {
+    base: String,
+    token: Option<SecretString>,
+    actor: String,
+    http: reqwest::Client,
+}
+
+/// A database that no daemon holds.
+pub struct Database {
+    store: Sqlite,
+    actor: String,
+}
+
+impl Reach {
+    /// Finds out what there is.
+    pub async fn target(&self, config: &Config) -> Result<Target> {
+        let user = || std::env::var("USER").ok().filter(|name| !name.is_empty());
+        let actor = self.actor.clone().or_else(user).unwrap_or_else(|| "cli".to_owned());
+        let options = app::store_options(config);
+        if !options.path.exists() {
+            bail!("{} is not there: nothing was ever recorded", options.path.display());
+        }
+        match crate::store::sqlite::open(&options).await {
+            Ok(store) => Ok(Target::Database(Box::new(Database { store, actor }))),
+            Err(Error::Locked { .. }) => {
+                crate::chat::client::install_crypto();
+                let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+                let base = format!("http://{}", reachable(config.admin.listen));
+                let token = config.admin.token.get().cloned();
+                Ok(Target::Daemon(Box::new(Daemon { base, token, actor, http })))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Where a listener is reached from this machine.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let here: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(here);
+    }
+    address
+}
+
+impl Target {
+    pub async fn set_paused(&self, paused: bool) -> Result<()> {
+        match self {
+            Self::Daemon(daemon) => {
+                let path = if paused { "pause" } else { "resume" };
+                daemon.post(&format!("/api/v1/{path}"), &json!({})).await.map(drop)
+            }
+            Self::Database(database) => Ok(database.store.set_paused(&self.by(), paused).await?),
+        }
+    }
+
+    /// Changes jobs. Answers how many were changed.
+    pub async fn change_jobs(&self, change: JobChange, which: &JobFilter) -> Result<u64> {
+        match self {
+            Self::Daemon(daemon) => {
+                let JobFilter { jobs, group, topic, sender, rule } = which;
+                let all = *which == JobFilter::default();
+                let body = json!({
+                    "jobs": jobs, "group": group, "topic": topic, "sender": sender, "rule": rule,
+                    "all": all,
+                });
+                let said = daemon.post(&format!("/api/v1/jobs/{}", change.as_str()), &body).await?;
+                Ok(said["changed"].as_u64().unwrap_or(0))
+            }
+            Self::Database(database) => {
+                Ok(database.store.change_jobs(&self.by(), change, which).await?)
+            }
+        }
+    }
+
+    pub async fn reset_rule(&self, rule: &str) -> Result<bool> {
+        match self {
+            Self::Daemon(daemon) => {
+                let said = daemon.post("/api/v1/guard/reset", &json!({ "rule": rule })).await?;
+                Ok(said["reset"] == true)
+            }
+            Self::Database(database) => {
+                Ok(database.store.untrip(&self.by(), &RuleId::from(rule)).await?)
+            }
+        }
+    }
+
+    /// One page of recall jobs, as objects.
+    pub async fn recalls(&self, filter: &Filter) -> Result<(Vec<Value>, Option<i64>)> {
+        match self {
+            Self::Daemon(daemon) => {
+                let mut query = vec![("limit", filter.limit.to_string())];
+                let mut add = |name, value: &Option<String>| {
+                    query.extend(value.iter().map(|value| (name, value.clone())));
+                };
+                add("group", &filter.group);
+                add("topic", &filter.topic);
+                add("sender", &filter.sender);
+                add("rule", &filter.rule);
+                add("state", &filter.state);
+                query.extend(filter.cursor.map(|cursor| ("cursor", cursor.to_string())));
+                let said = daemon.get("/api/v1/recalls", &query).await?;
+                let rows = said["rows"].as_array().cloned().unwrap_or_default();
+                Ok((rows, said["next"].as_i64()))
+            }
+            Self::Database(database) => {
+                let page = database.store.page(View::Recalls, filter).await?;
+                Ok((page.objects(), page.next))
+            }
+        }
+    }
+
+    /// Rules that fell to shadow, as objects.
+    pub async fn tripped(&self) -> Result<Vec<Value>> {
+        match self {
+            Self::Daemon(daemon) => {
+                let said = daemon.get("/api/v1/status", &[]).await?;
+                Ok(said["tripped"].as_array().cloned().unwrap_or_default())
+            }
+            Self::Database(database) => {
+                let tripped = database.store.tripped().await?.into_iter();
+                Ok(tripped.map(|t| json!({"rule": t.rule, "at": t.at, "why": t.why})).collect())
+            }
+        }
+    }
+
+    /// Ends what was opened.
+    pub async fn close(self) {
+        if let Self::Database(database) = self {
+            database.store.close().await;
+        }
+    }
+
+    fn by(&self) -> By {
+        let actor = match self {
+            Self::Daemon(daemon) => &daemon.actor,
+            Self::Database(database) => &database.actor,
+        };
+        By::new(actor, SystemClock.now())
+    }
+}
+
+impl Daemon {
+    async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value> {
+        self.send(self.http.get(format!("{}{path}", self.base)).query(query)).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.send(self.http.post(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Value> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        let response =
+            request.header("x-quell-actor", &self.actor).send().await.with_context(|| {
+                format!("a daemon holds the database, but none answers at {}", self.base)
+            })?;
+        let status = response.status();
+        let said: Value = response.json().await.unwrap_or_default();
+        if !status.is_success() {
+            bail!("the daemon answered {status}: {}", said["detail"].as_str().unwrap_or(""));
+        }
+        Ok(said)
+    }
+}

@@ -1,0 +1,155 @@
+//! `quell jobs`: the recall queue.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+
+use super::daemon::Reach;
+use super::listing::{self, Format};
+use super::{on_runtime, output};
+use crate::store::{Filter, JobChange, JobFilter};
+
+/// Look at the recall queue and change it
+///
+/// A job waits (pending, retry), is in a call (leased) or held, and ends as recalled, gone, refused,
+/// dead or cancelled. Everything done here is a row in v_operations.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List jobs, newest first
+    List(ListArgs),
+    /// Try dead and refused jobs again, with a clean sheet
+    Retry(ChangeArgs),
+    /// End jobs that wait or are held
+    Cancel(ChangeArgs),
+    /// Keep waiting jobs back
+    Hold(ChangeArgs),
+    /// Let held jobs go
+    Release(ChangeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    which: Which,
+    /// Only jobs in this state
+    #[arg(long, value_parser = ["pending", "leased", "retry", "held", "recalled", "gone", "refused", "dead", "cancelled"])]
+    state: Option<String>,
+    /// Rows at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Go on where a list ended
+    #[arg(long, value_name = "N")]
+    cursor: Option<i64>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+struct ChangeArgs {
+    #[command(flatten)]
+    reach: Reach,
+    /// Jobs by their numbers, as `quell jobs list` shows them
+    #[arg(value_name = "JOB")]
+    jobs: Vec<i64>,
+    #[command(flatten)]
+    which: Which,
+    /// Every job; must be said where nothing else is
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    #[arg(long, value_name = "GROUP_ID")]
+    group: Option<String>,
+    /// A topic of the group
+    #[arg(long, value_name = "TOPIC_ID", requires = "group")]
+    topic: Option<String>,
+    #[arg(long, value_name = "USER_ID")]
+    sender: Option<String>,
+    /// Jobs that this rule asked for
+    #[arg(long, value_name = "RULE_ID")]
+    rule: Option<String>,
+}
+
+const COLUMNS: [&str; 9] = [
+    "job_id",
+    "state",
+    "group_id",
+    "msg_seq",
+    "sender",
+    "requested_by",
+    "attempts",
+    "created_at_iso",
+    "reason",
+];
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    match &args.what {
+        What::List(args) => list(args),
+        What::Retry(args) => change(args, JobChange::Retry),
+        What::Cancel(args) => change(args, JobChange::Cancel),
+        What::Hold(args) => change(args, JobChange::Hold),
+        What::Release(args) => change(args, JobChange::Release),
+    }
+}
+
+fn list(args: &ListArgs) -> Result<ExitCode> {
+    let loaded = match args.reach.settings.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    let filter = Filter {
+        group: args.which.group.clone(),
+        topic: args.which.topic.clone(),
+        sender: args.which.sender.clone(),
+        rule: args.which.rule.clone(),
+        state: args.state.clone(),
+        cursor: args.cursor,
+        limit: usize::from(args.limit),
+        ..Filter::default()
+    };
+    on_runtime(async {
+        let target = args.reach.target(&loaded.config).await?;
+        let (rows, next) = target.recalls(&filter).await?;
+        target.close().await;
+        listing::print(&rows, args.format, &COLUMNS)?;
+        if let Some(next) = next {
+            output::note(format_args!("more: --cursor {next}"));
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn change(args: &ChangeArgs, change: JobChange) -> Result<ExitCode> {
+    let loaded = match args.reach.settings.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    let which = JobFilter {
+        jobs: args.jobs.clone(),
+        group: args.which.group.clone(),
+        topic: args.which.topic.clone(),
+        sender: args.which.sender.clone(),
+        rule: args.which.rule.clone(),
+    };
+    if which == JobFilter::default() && !args.all {
+        bail!("say which jobs: their numbers, --group, --sender, --rule, or --all");
+    }
+    on_runtime(async {
+        let target = args.reach.target(&loaded.config).await?;
+        let changed = target.change_jobs(change, &which).await?;
+        target.close().await;
+        output::note(format_args!("{}: {changed} jobs", change.as_str()));
+        Ok(ExitCode::SUCCESS)
+    })
+}

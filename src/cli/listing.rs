@@ -1,0 +1,97 @@
+//! Lists, as a table for people or as JSON or CSV for programs.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use super::output;
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    /// An array of objects
+    Json,
+    /// Safe to open in a spreadsheet: cells that would be formulas begin with '
+    Csv,
+}
+
+/// Prints rows: objects of which the first one's keys, or `columns` for tables, are the columns.
+pub fn print(rows: &[Value], format: Format, columns: &[&str]) -> Result<()> {
+    match format {
+        Format::Json => output::line(serde_json::to_string_pretty(rows)?),
+        Format::Table => output::line(table(rows, columns)),
+        Format::Csv => output::text(&csv(rows)?),
+    }
+    Ok(())
+}
+
+fn table(rows: &[Value], columns: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns);
+    for row in rows {
+        table.add_row(columns.iter().map(|column| cell(&row[*column])));
+    }
+    table
+}
+
+fn csv(rows: &[Value]) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let keys: Vec<_> =
+        rows.first().and_then(Value::as_object).into_iter().flat_map(|row| row.keys()).collect();
+    if !keys.is_empty() {
+        writer.write_record(&keys)?;
+    }
+    for row in rows {
+        writer.write_record(keys.iter().map(|key| harmless(cell(&row[key.as_str()]))))?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A cell that a spreadsheet would take for a formula becomes text.
+fn harmless(cell: String) -> String {
+    let is_number = cell.parse::<f64>().is_ok();
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number {
+        format!("'{cell}")
+    } else {
+        cell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn formulas_are_disarmed_in_csv() {
+        let rows = [
+            json!({"a": "=1+1", "b": -5, "c": "say \"hi\", all"}),
+            json!({"a": "@x", "b": null, "c": "-x"}),
+        ];
+        assert_eq!(csv(&rows).unwrap(), "a,b,c\n'=1+1,-5,\"say \"\"hi\"\", all\"\n'@x,,'-x\n");
+        assert_eq!(csv(&[]).unwrap(), "");
+    }
+
+    #[test]
+    fn wide_characters_line_up() {
+        let rows = [json!({"text": "红包", "n": 1}), json!({"text": "ab", "n": 22})];
+        insta::assert_snapshot!(table(&rows, &["text", "n"]).trim_fmt(), @r"
+         text  n
+         红包  1
+         ab    22
+        ");
+    }
+}

@@ -1,0 +1,158 @@
+//! Who may use the API: whoever has the token, or, where none is set, whoever is on this machine and
+//! is not a web page that some browser here was lured to.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+
+/// What an admin listener is guarded by.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// May read and operate.
+    pub token: Option<SecretString>,
+    /// May read only.
+    pub read_token: Option<SecretString>,
+}
+
+/// The name that acts of a request are recorded under.
+#[derive(Clone, Debug)]
+pub(super) struct Actor(pub String);
+
+/// Header by which a client names who acts; without it acts are recorded under `api`.
+const ACTOR: &str = "x-quell-actor";
+const MAX_ACTOR_BYTES: usize = 64;
+
+pub(super) async fn check(
+    State(access): State<Access>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if let Err(problem) = access.allows(request.headers(), writes) {
+        return problem.into_response();
+    }
+    let actor = request.headers().get(ACTOR).and_then(|value| value.to_str().ok());
+    let actor = actor.filter(|name| !name.is_empty() && name.len() <= MAX_ACTOR_BYTES);
+    let actor = Actor(actor.unwrap_or("api").to_owned());
+    request.extensions_mut().insert(actor);
+    next.run(request).await
+}
+
+impl Access {
+    fn allows(&self, headers: &HeaderMap, writes: bool) -> Result<(), Problem> {
+        if self.token.is_none() && self.read_token.is_none() {
+            return self.allows_without_token(headers);
+        }
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+            .ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is required"))?;
+        let (may_all, may_read) =
+            (is(given, self.token.as_ref()), is(given, self.read_token.as_ref()));
+        if may_all || (may_read && !writes) {
+            Ok(())
+        } else if may_read {
+            Err(Problem::new(StatusCode::FORBIDDEN, "this token may only read"))
+        } else {
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is not valid"))
+        }
+    }
+
+    /// A page of elsewhere can make a browser here send requests; its name in Host or Origin gives it
+    /// away.
+    #[expect(clippy::unused_self, reason = "it is about access without a token")]
+    fn allows_without_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        for name in [header::HOST, header::ORIGIN] {
+            let Some(value) = headers.get(&name) else { continue };
+            let value = value.to_str().unwrap_or("");
+            if !is_here(value) {
+                let why = format!("{name} {value:?} is not this machine; set admin.token");
+                return Err(Problem::new(StatusCode::FORBIDDEN, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares digests in constant time, so that neither content nor length leaks.
+fn is(given: &str, wanted: Option<&SecretString>) -> bool {
+    let Some(wanted) = wanted else { return false };
+    let digest = |text: &str| Sha256::digest(text.as_bytes());
+    digest(given).ct_eq(&digest(wanted.expose_secret())).into()
+}
+
+/// Whether a `Host` or an `Origin` names this machine.
+fn is_here(name: &str) -> bool {
+    let name = name.split_once("://").map_or(name, |(_, rest)| rest);
+    let host = match name.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => name,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || IpAddr::from_str(host).is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(access: &Access, headers: &[(&str, &str)], writes: bool) -> u16 {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name = header::HeaderName::from_str(name).unwrap();
+            map.insert(name, value.parse().unwrap());
+        }
+        access
+            .allows(&map, writes)
+            .err()
+            .map_or(200, |problem| problem.into_response().status().as_u16())
+    }
+
+    #[test]
+    fn tokens_decide_what_is_allowed() {
+        let access = Access { token: Some("all".into()), read_token: Some("read".into()) };
+        let bearer = |token: &str| format!("Bearer {token}");
+        for (token, reads, writes) in
+            [("all", 200, 200), ("read", 200, 403), ("x", 401, 401), ("", 401, 401)]
+        {
+            let value = bearer(token);
+            let headers = [("authorization", value.as_str())];
+            assert_eq!(
+                (status(&access, &headers, false), status(&access, &headers, true)),
+                (reads, writes)
+            );
+        }
+        assert_eq!(status(&access, &[("authorization", "Basic YWxs")], false), 401);
+        assert_eq!(status(&access, &[], false), 401);
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_is_served() {
+        let access = Access::default();
+        for (host, origin, expected) in [
+            ("127.0.0.1:8081", "", 200),
+            ("localhost:8081", "http://localhost:8081", 200),
+            ("[::1]:8081", "", 200),
+            ("rebound.example:8081", "", 403),
+            ("localhost.example", "", 403),
+            ("127.0.0.1:8081", "https://evil.example", 403),
+            ("127.0.0.1:8081", "null", 403),
+        ] {
+            let mut headers = vec![("host", host)];
+            if !origin.is_empty() {
+                headers.push(("origin", origin));
+            }
+            assert_eq!(status(&access, &headers, true), expected, "{host} {origin}");
+        }
+    }
+}

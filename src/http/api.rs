@@ -1,0 +1,169 @@
+//! `/api/v1`: what the commands do, over HTTP.
+
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
+use axum::{Json, body::Bytes};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::access::Actor;
+use super::problem::Problem;
+use crate::model::{RuleId, Timestamp};
+use crate::store::{By, Filter, JobChange, JobFilter, View};
+
+type Answer = Result<Json<Value>, Problem>;
+
+/// How it stands: pause, halt, queue, tripped rules.
+pub(super) async fn status(State(admin): State<Admin>) -> Answer {
+    let worker = admin.operator.status();
+    let paused = admin.store.paused().await?;
+    let unfinished = admin.store.unfinished_by_state().await?;
+    let unfinished: serde_json::Map<_, _> =
+        unfinished.into_iter().map(|(state, count)| (state, count.into())).collect();
+    let tripped = admin.store.tripped().await?;
+    let tripped: Vec<_> = tripped
+        .into_iter()
+        .map(|tripped| json!({"rule": tripped.rule, "at": tripped.at, "why": tripped.why}))
+        .collect();
+    Ok(Json(json!({
+        "paused": paused.map(|pause| json!({"by": pause.by, "at": pause.at})),
+        "halted": worker.halted.map(|halt| json!({"why": halt.why, "needs_person": halt.needs_person})),
+        "calls_per_second": worker.rate,
+        "in_flight": worker.in_flight,
+        "unfinished": unfinished,
+        "tripped": tripped,
+        "rules_version": admin.operator.rules_version(),
+    })))
+}
+
+pub(super) async fn pause(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {
+    set_paused(&admin, &actor, true).await
+}
+
+pub(super) async fn resume(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {
+    set_paused(&admin, &actor, false).await
+}
+
+async fn set_paused(admin: &Admin, actor: &Actor, paused: bool) -> Answer {
+    // First the calls, then the books: a full disk must not keep the brake from working.
+    admin.operator.pause(paused);
+    admin.store.set_paused(&by(admin, actor), paused).await?;
+    Ok(Json(json!({ "paused": paused })))
+}
+
+fn by(admin: &Admin, actor: &Actor) -> By {
+    By::new(&actor.0, admin.clock.now())
+}
+
+/// Which jobs a change is about.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Which {
+    jobs: Vec<i64>,
+    group: Option<String>,
+    topic: Option<String>,
+    sender: Option<String>,
+    rule: Option<String>,
+    /// Must be true where nothing else is said.
+    all: bool,
+}
+
+pub(super) async fn change_jobs(
+    State(admin): State<Admin>,
+    actor: Extension<Actor>,
+    Path(change): Path<String>,
+    body: Bytes,
+) -> Answer {
+    let change = JobChange::from_word(&change)
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such change of jobs"))?;
+    let which: Which = read(&body)?;
+    let filter = JobFilter {
+        jobs: which.jobs,
+        group: which.group,
+        topic: which.topic,
+        sender: which.sender,
+        rule: which.rule,
+    };
+    if filter == JobFilter::default() && !which.all {
+        let why = "say which jobs: jobs, group, topic, sender, rule, or all";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+    }
+    let changed = admin.store.change_jobs(&by(&admin, &actor), change, &filter).await?;
+    Ok(Json(json!({ "changed": changed })))
+}
+
+/// Names a rule.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    rule: String,
+}
+
+pub(super) async fn reset_rule(
+    State(admin): State<Admin>,
+    actor: Extension<Actor>,
+    body: Bytes,
+) -> Answer {
+    let named: Named = read(&body)?;
+    let rule = RuleId::from(named.rule);
+    let was_tripped = admin.operator.reset_rule(&actor.0.0, &rule).await?;
+    Ok(Json(json!({ "reset": was_tripped })))
+}
+
+pub(super) async fn reload(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {
+    match admin.operator.reload().await {
+        Ok(version) => {
+            let detail = json!({ "version": version }).to_string();
+            admin.store.note(&by(&admin, &actor), "reload", detail, None).await?;
+            Ok(Json(json!({ "rules_version": version })))
+        }
+        Err(why) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why)),
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
+}
+
+/// Filters of a list, as they stand in the query.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Listed {
+    group: Option<String>,
+    topic: Option<String>,
+    sender: Option<String>,
+    rule: Option<String>,
+    state: Option<String>,
+    since: Option<i64>,
+    until: Option<i64>,
+    cursor: Option<i64>,
+    limit: Option<usize>,
+}
+
+/// Most rows of one page.
+const MOST_ROWS: usize = 1000;
+
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Path(view): Path<String>,
+    Query(listed): Query<Listed>,
+) -> Answer {
+    let view = View::from_word(&view)
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such list"))?;
+    let filter = Filter {
+        group: listed.group,
+        topic: listed.topic,
+        sender: listed.sender,
+        rule: listed.rule,
+        state: listed.state,
+        since: listed.since.map(Timestamp),
+        until: listed.until.map(Timestamp),
+        cursor: listed.cursor,
+        limit: listed.limit.unwrap_or(0).min(MOST_ROWS),
+    };
+    let page = admin.store.page(view, &filter).await?;
+    Ok(Json(json!({ "rows": page.objects(), "next": page.next })))
+}

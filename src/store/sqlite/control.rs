@@ -1,0 +1,267 @@
+//! [`Control`] on SQLite.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use serde_json::json;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+use super::Sqlite;
+use super::jobs::{queued_job, select_queued};
+use super::open::unavailable;
+use super::writer::{Operation, Writing};
+use crate::model::{JobId, RuleId, Timestamp};
+use crate::store::{By, Control, Error, JobChange, JobEvent, JobFilter, Pause, Tripped};
+
+#[async_trait]
+impl Control for Sqlite {
+    async fn paused(&self) -> Result<Option<Pause>, Error> {
+        let row = sqlx::query("select value from meta where name = 'paused'")
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        Ok(row.and_then(|row| {
+            let said: serde_json::Value = serde_json::from_str(row.get(0)).ok()?;
+            let by = said["by"].as_str().unwrap_or_default().to_owned();
+            Some(Pause { by, at: Timestamp(said["at"].as_i64().unwrap_or(0)) })
+        }))
+    }
+    async fn set_paused(&self, by: &By, paused: bool) -> Result<(), Error> {
+        self.writer.perform(SetPaused { by: by.clone(), paused }).await
+    }
+    async fn change_jobs(
+        &self,
+        by: &By,
+        change: JobChange,
+        which: &JobFilter,
+    ) -> Result<u64, Error> {
+        self.writer.perform(ChangeJobs { by: by.clone(), change, which: which.clone() }).await
+    }
+    async fn tripped(&self) -> Result<Vec<Tripped>, Error> {
+        let rows = sqlx::query("select rule_id, at, why from tripped_rules order by at")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        let tripped = |row: &sqlx::sqlite::SqliteRow| Tripped {
+            rule: row.get::<&str, _>(0).into(),
+            at: Timestamp(row.get(1)),
+            why: row.get(2),
+        };
+        Ok(rows.iter().map(tripped).collect())
+    }
+    async fn trip(&self, by: &By, rule: &RuleId, why: &str) -> Result<(), Error> {
+        let trip = Trip { by: by.clone(), rule: rule.clone(), why: why.to_owned() };
+        self.writer.perform(trip).await
+    }
+    async fn untrip(&self, by: &By, rule: &RuleId) -> Result<bool, Error> {
+        self.writer.perform(Untrip { by: by.clone(), rule: rule.clone() }).await
+    }
+    async fn note(
+        &self,
+        by: &By,
+        act: &str,
+        detail: String,
+        limit: Option<u32>,
+    ) -> Result<(), Error> {
+        self.writer.perform(Note { by: by.clone(), act: act.to_owned(), detail, limit }).await
+    }
+}
+
+/// Records an act.
+async fn record(
+    connection: &mut SqliteConnection,
+    by: &By,
+    act: &str,
+    detail: &str,
+) -> Result<(), Error> {
+    sqlx::query("insert into operations (actor, act, detail, at) values (?, ?, ?, ?)")
+        .bind(by.actor.as_str())
+        .bind(act)
+        .bind(detail)
+        .bind(by.at.millis())
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(unavailable)
+}
+
+struct SetPaused {
+    by: By,
+    paused: bool,
+}
+
+#[async_trait]
+impl Operation for SetPaused {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let query = if self.paused {
+            sqlx::query("insert or replace into meta (name, value) values ('paused', ?)")
+                .bind(json!({ "by": self.by.actor, "at": self.by.at }).to_string())
+        } else {
+            sqlx::query("delete from meta where name = 'paused'")
+        };
+        query.execute(&mut *writing.connection).await.map_err(unavailable)?;
+        let act = if self.paused { "pause" } else { "resume" };
+        record(writing.connection, &self.by, act, "{}").await
+    }
+}
+
+struct ChangeJobs {
+    by: By,
+    change: JobChange,
+    which: JobFilter,
+}
+
+/// Jobs that a filter means; binds its conditions 1 to 5.
+const WHICH: &str = "
+    (?1 = '[]' or job_id in (select value from json_each(?1)))
+    and (?2 is null or conversation_id in (
+        select conversation_id from conversations
+        where group_id = ?2 and (?3 is null or topic_id = ?3)))
+    and (?4 is null or sender = ?4)
+    and (?5 is null or requested_by = 'rule:' || ?5)";
+
+#[async_trait]
+impl Operation for ChangeJobs {
+    type Answer = u64;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
+        let at = self.by.at.millis();
+        // `or ignore`: a job that was given up may have been asked for again since, and there is one
+        // unfinished job a message.
+        let (set, from) = match self.change {
+            JobChange::Hold => ("state = 'held', reason = 'held by ' || ?6", "'pending', 'retry'"),
+            JobChange::Release => ("state = 'pending', reason = null, due_at = ?7", "'held'"),
+            JobChange::Cancel => (
+                "state = 'cancelled', reason = 'cancelled by ' || ?6, finished_at = ?7",
+                "'pending', 'retry', 'held'",
+            ),
+            JobChange::Retry => (
+                "state = 'pending', reason = null, failures = 0, due_at = ?7, finished_at = null",
+                "'dead', 'refused'",
+            ),
+        };
+        let sql = format!(
+            "update or ignore recall_jobs set {set} where state in ({from}) and {WHICH}
+             returning job_id"
+        );
+        let changed: Vec<JobId> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .bind(json!(self.which.jobs).to_string())
+            .bind(self.which.group.as_deref())
+            .bind(self.which.topic.as_deref())
+            .bind(self.which.sender.as_deref())
+            .bind(self.which.rule.as_deref())
+            .bind(self.by.actor.as_str())
+            .bind(at)
+            .fetch_all(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        let detail = json!({
+            "changed": changed.len(), "jobs": self.which.jobs, "group": self.which.group,
+            "topic": self.which.topic, "sender": self.which.sender, "rule": self.which.rule,
+        });
+        let act = format!("jobs {}", self.change.as_str());
+        record(writing.connection, &self.by, &act, &detail.to_string()).await?;
+        let count = changed.len() as u64;
+        match self.change {
+            JobChange::Hold | JobChange::Cancel => {
+                writing.events.push(JobEvent::Withdrawn(changed));
+            }
+            JobChange::Release | JobChange::Retry => announce(writing, &changed).await?,
+        }
+        Ok(count)
+    }
+}
+
+/// Tells the worker of jobs that wait again.
+async fn announce(writing: &mut Writing<'_>, jobs: &[JobId]) -> Result<(), Error> {
+    let sql =
+        select_queued("", "where j.job_id in (select value from json_each(?)) order by j.job_id");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(json!(jobs).to_string())
+        .fetch_all(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+    let mut conversations = HashMap::new();
+    let queued = rows.iter().map(|row| JobEvent::Queued(queued_job(row, &mut conversations)));
+    writing.events.extend(queued);
+    Ok(())
+}
+
+struct Trip {
+    by: By,
+    rule: RuleId,
+    why: String,
+}
+
+#[async_trait]
+impl Operation for Trip {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let fresh = sqlx::query(
+            "insert into tripped_rules (rule_id, at, why) values (?, ?, ?) on conflict do nothing",
+        )
+        .bind(self.rule.as_str())
+        .bind(self.by.at.millis())
+        .bind(self.why.as_str())
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?
+        .rows_affected();
+        if fresh == 0 {
+            return Ok(());
+        }
+        let held: Vec<JobId> = sqlx::query_scalar(
+            "update recall_jobs set state = 'held', reason = 'rule tripped'
+             where state in ('pending', 'retry') and requested_by = 'rule:' || ?
+             returning job_id",
+        )
+        .bind(self.rule.as_str())
+        .fetch_all(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        let detail = json!({ "rule": self.rule, "why": self.why, "held": held.len() });
+        writing.events.push(JobEvent::Withdrawn(held));
+        record(writing.connection, &self.by, "rule tripped", &detail.to_string()).await
+    }
+}
+
+struct Untrip {
+    by: By,
+    rule: RuleId,
+}
+
+#[async_trait]
+impl Operation for Untrip {
+    type Answer = bool;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let removed = sqlx::query("delete from tripped_rules where rule_id = ?")
+            .bind(self.rule.as_str())
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?
+            .rows_affected();
+        if removed > 0 {
+            let detail = json!({ "rule": self.rule }).to_string();
+            record(writing.connection, &self.by, "rule reset", &detail).await?;
+        }
+        Ok(removed > 0)
+    }
+}
+
+struct Note {
+    by: By,
+    act: String,
+    detail: String,
+    limit: Option<u32>,
+}
+
+#[async_trait]
+impl Operation for Note {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        record(writing.connection, &self.by, &self.act, &self.detail).await?;
+        writing.events.extend(self.limit.map(JobEvent::Limit));
+        Ok(())
+    }
+}
