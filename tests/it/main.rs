@@ -12,6 +12,7 @@ mod rules_cases;
 mod rules_engine;
 mod rules_files;
 mod rules_mistakes;
+mod scheduling;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;
