@@ -4,7 +4,6 @@
 
 mod callback_listener;
 mod chat_client;
-mod figures;
 mod main_path;
 mod operating;
 mod process;
