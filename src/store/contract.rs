@@ -362,7 +362,7 @@ pub(super) async fn a_destroyed_group_refuses_its_jobs_and_starts_afresh(store: 
     store.record(late).await.unwrap();
     assert_eq!(states(store).await, ["refused", "refused"]);
     let mut again = record(key("g", "", 1), "other", true);
-    again.message.sent_at = gone_at.after(Duration::from_secs(60));
+    again.message.sent_at = gone_at.after(Duration::from_mins(1));
     assert_eq!(store.record(again.clone()).await.unwrap(), Recorded::New);
     // The callback comes once more; the second life goes on.
     store.destroyed(destroyed(&[], gone_at)).await.unwrap();
@@ -500,7 +500,7 @@ pub(super) async fn a_late_message_belongs_to_the_life_it_was_sent_in(store: &dy
 
 pub(super) async fn within_the_second_of_the_end_the_sequence_tells_the_life(store: &dyn Store) {
     let mut old = record(key("g", "", 1), "old", false);
-    old.message.sent_at = NOW.before(Duration::from_secs(60));
+    old.message.sent_at = NOW.before(Duration::from_mins(1));
     store.record(old).await.unwrap();
     store.destroyed(destroyed(&[], NOW.after(Duration::from_millis(300)))).await.unwrap();
     let again = record(key("g", "", 1), "new and bad", true);

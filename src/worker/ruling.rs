@@ -367,13 +367,13 @@ mod tests {
 
     #[test]
     fn each_message_gets_its_own_answer() {
+        use JobState::{Dead, Gone, Recalled, Refused, Retry};
         let jobs: Vec<_> = (1..=9).map(|seq| job(seq, 0)).collect();
         let codes = [0, 10030, 10031, 10032, 10033, 10004, 10002, 987_654];
         let mut items: Vec<_> = (1..=8).zip(codes).map(|(seq, code)| (seq, Some(code))).collect();
         items.push((9, None));
         items.reverse();
         let ruling = ruled(&jobs, &answer(0, &items));
-        use JobState::{Dead, Gone, Recalled, Refused, Retry};
         let expected = [Recalled, Gone, Refused, Refused, Refused, Dead, Retry, Retry, Retry];
         assert_eq!(states(&ruling), expected);
         assert_eq!(ruling.outcome, CallOutcome::Answered);

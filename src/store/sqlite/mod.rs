@@ -77,8 +77,7 @@ mod tests {
     async fn another_programs_database_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::at(&folder.path().join("other.db"));
-        let (store, _) = (open(&options).await.unwrap(), ());
-        drop(store);
+        drop(open(&options).await.unwrap());
         let mut other = open::connect_for_tests(&options).await;
         sqlx::query("pragma application_id = 7").execute(&mut other).await.unwrap();
         drop(other);
