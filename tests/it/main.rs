@@ -4,7 +4,6 @@
 
 mod callback_listener;
 mod chat_client;
-mod figures;
 mod main_path;
 mod operating;
 mod process;
@@ -12,6 +11,7 @@ mod rules_cases;
 mod rules_engine;
 mod rules_files;
 mod rules_mistakes;
+mod scheduling;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;

@@ -158,6 +158,9 @@ async fn take(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<Lease
              called_at = ?
          where job_id in (select value from json_each(?)) and state in ('pending', 'retry')
            and conversation_id = ?
+           and not exists (
+               select 1 from conversations c
+               where c.conversation_id = recall_jobs.conversation_id and destroyed_at is not null)
          returning job_id, msg_seq, lease, failures, unclear, requested_by",
     )
     .bind(request.at.millis())
@@ -178,6 +181,7 @@ async fn take(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<Lease
         })
         .collect();
     if jobs.is_empty() {
+        refuse_destroyed(writing, request).await?;
         return Ok(Lease { call_id: 0, jobs });
     }
     let call_id = writing.ids.next_call();
@@ -196,6 +200,24 @@ async fn take(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<Lease
     Ok(Lease { call_id, jobs })
 }
 
+/// Ends jobs that came to wait again after their group was destroyed: under the same id there may be
+/// another group by now, and its messages have nothing to do with them.
+async fn refuse_destroyed(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<(), Error> {
+    sqlx::query(
+        "update recall_jobs set state = 'refused', reason = 'group destroyed', finished_at = ?
+         where conversation_id = ? and state in ('pending', 'retry')
+           and exists (
+               select 1 from conversations c
+               where c.conversation_id = recall_jobs.conversation_id and destroyed_at is not null)",
+    )
+    .bind(request.at.millis())
+    .bind(request.conversation_id)
+    .execute(&mut *writing.connection)
+    .await
+    .map(drop)
+    .map_err(unavailable)
+}
+
 struct GiveBack {
     lease: Lease,
 }
@@ -207,6 +229,7 @@ impl Operation for GiveBack {
         for job in &self.lease.jobs {
             sqlx::query(
                 "update recall_jobs set attempts = attempts - 1,
+                     called_at = case when attempts > 1 then called_at end,
                      state = case when attempts > 1 then 'retry' else 'pending' end
                  where job_id = ? and lease = ? and state = 'leased'",
             )
@@ -283,8 +306,13 @@ async fn settle(
     let leases: Vec<_> = updates.iter().map(|update| (update.job_id, update.lease)).collect();
     let rows = sqlx::query(
         "update recall_jobs set
-             state = case when ?1 = 'gone' and unclear and confirmed_at is not null
-                 then 'recalled' else ?1 end,
+             state = case
+                 -- A repeat finds nothing to recall, because the unclear call before it had worked.
+                 when ?2 in (10030, 10032) and unclear and confirmed_ours then 'recalled'
+                 when ?1 = 'retry' and exists (
+                     select 1 from tripped_rules t where requested_by = 'rule:' || t.rule_id)
+                     then 'held'
+                 else ?1 end,
              ret_code = coalesce(?2, ret_code),
              reason = ?3,
              due_at = ?4,
