@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, BuildError, PatternID};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, PatternID};
 use schemars::JsonSchema;
 
 use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
@@ -263,6 +263,9 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
         && !joins(inside.chars().next_back(), after.chars().next())
 }
 
+/// How long all patterns together may be for an automaton that is a full table.
+const MAX_TABLE_BYTES: usize = 24_000;
+
 /// An automaton each of whose patterns stands for one or several phrases.
 struct Grouped<T> {
     automaton: AhoCorasick,
@@ -285,7 +288,11 @@ impl<T> Grouped<T> {
                 starts.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
         }
-        let automaton = AhoCorasick::new(&patterns)?;
+        // A few thousand phrases are sought fastest by a full table; more of them would push one
+        // another out of the processor's cache.
+        let bytes: usize = patterns.iter().map(|pattern| pattern.len()).sum();
+        let kind = (bytes <= MAX_TABLE_BYTES).then_some(AhoCorasickKind::DFA);
+        let automaton = AhoCorasick::builder().kind(kind).build(&patterns)?;
         starts.push(u32::try_from(phrases.len()).unwrap_or(u32::MAX));
         let phrases = phrases.into_iter().map(|(_, phrase)| phrase).collect();
         Ok(Some(Self { automaton, starts, phrases }))

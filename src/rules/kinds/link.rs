@@ -134,9 +134,12 @@ pub(crate) struct Matcher {
 
 /// Reports every link that a matcher means.
 pub(crate) fn find(matchers: &[Matcher], reading: &Reading<'_>, found: &mut Findings) {
+    if matchers.is_empty() {
+        return;
+    }
     let folded = reading.folded();
     let text = folded.as_str();
-    if matchers.is_empty() || !text.contains(['.', '。', ':']) {
+    if !text.contains(['.', '。', ':']) {
         return;
     }
     for link in links(text) {
