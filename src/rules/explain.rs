@@ -57,6 +57,10 @@ impl CompiledRules {
     }
 }
 
+/// Steps that only phrases need: patterns and links see what these take away.
+const PHRASES_ONLY: &[&str] =
+    &["separators", "repeats", "split over lines or elements", "digits and signs as letters"];
+
 fn explained(hit: Hit, rule: &CompiledRule, text: &Text, findings: &Findings) -> ExplainedHit {
     let whole = text.as_str();
     let byte = |at: usize| whole.char_indices().nth(at).map_or(whole.len(), |(byte, _)| byte);
@@ -66,6 +70,11 @@ fn explained(hit: Hit, rule: &CompiledRule, text: &Text, findings: &Findings) ->
     let mut taken = match via {
         Some(Via::Written) => Vec::new(),
         _ if rule.fold == Fold::None => Vec::new(),
+        Some(Via::Readable) => {
+            let mut taken = steps(&hit.text);
+            taken.retain(|step| !PHRASES_ONLY.contains(step));
+            taken
+        }
         _ => steps(&hit.text),
     };
     match via {

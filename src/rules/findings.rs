@@ -16,6 +16,8 @@ pub(crate) struct Span {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Via {
     Written,
+    /// Folded as patterns and links see it: separators and repeats are still there.
+    Readable,
     Folded,
     Signs,
     Reversed,

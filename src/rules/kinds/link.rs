@@ -148,7 +148,7 @@ pub(crate) fn find(matchers: &[Matcher], reading: &Reading<'_>, found: &mut Find
             let any = |sites: &Vec<Site>| sites.iter().any(|site| site.holds(&link));
             if matcher.within.as_ref().is_none_or(any) && !matcher.outside.as_ref().is_some_and(any)
             {
-                found.add(matcher.leaf, Span { start, end, via: Via::Folded });
+                found.add(matcher.leaf, Span { start, end, via: Via::Readable });
             }
         }
     }

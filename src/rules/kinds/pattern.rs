@@ -231,7 +231,7 @@ impl Index {
         folded: Option<&Folded<'_>>,
         found: &mut Findings,
     ) {
-        let via = if folded.is_some() { Via::Folded } else { Via::Written };
+        let via = if folded.is_some() { Via::Readable } else { Via::Written };
         for candidate in level.candidates(text) {
             let entry = &self.entries[candidate as usize];
             for hit in entry.regex.find_iter(text).take(MAX_MATCHES) {
