@@ -18,3 +18,4 @@ mod sim_rest;
 mod sim_traffic;
 mod support;
 mod text_properties;
+mod verdicts;
