@@ -152,15 +152,11 @@ impl Run {
     fn peer_phrases(&self) -> anyhow::Result<()> {
         let (mut right, mut all) = (0, 0);
         for line in self.lines("peer_phrase_cases.jsonl")? {
-            let sought: Vec<(String, bool)> = match &line["expected"] {
-                Value::Array(found) => found
-                    .iter()
-                    .map(|word| (word.as_str().unwrap_or_default().to_owned(), true))
-                    .collect(),
-                _ => {
-                    let should = line["should_match"].as_bool().unwrap_or_default();
-                    vec![(line["phrase"].as_str().unwrap_or_default().to_owned(), should)]
-                }
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let sought: Vec<(String, bool)> = if let Value::Array(found) = &line["expected"] {
+                found.iter().map(|phrase| (word(phrase), true)).collect()
+            } else {
+                vec![(word(&line["phrase"]), line["should_match"].as_bool().unwrap_or_default())]
             };
             for (phrase, should) in
                 sought.into_iter().filter(|(phrase, _)| !phrase.is_empty() && !phrase.contains('='))

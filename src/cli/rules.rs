@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{BAD_CONFIG, FINDINGS, output};
 use crate::model::Text;
-use crate::rules::{self, CompiledRules, Explanation, LoadError};
+use crate::rules::{self, CompiledRules, Diagnostic, Explanation, LoadError};
 
 /// Check, explain and describe rules files.
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,9 @@ enum Command {
         /// Rules files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// How to print what was found.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Say which rules hit a text, where, and after which folding steps.
     Explain {
@@ -52,7 +55,7 @@ enum Format {
 /// Does what the arguments say.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Check { files } => Ok(check(files)),
+        Command::Check { files, format } => check(files, *format),
         Command::Explain { rules, text, format } => explain(rules, text, *format),
         Command::Schema => {
             output::line(serde_json::to_string_pretty(&rules::schema())?);
@@ -79,31 +82,78 @@ pub(super) fn load(path: &std::path::Path) -> Result<CompiledRules, ExitCode> {
     }
 }
 
-fn check(files: &[PathBuf]) -> ExitCode {
-    let (mut bad, mut failed) = (false, false);
-    for file in files {
-        match load(file) {
-            Err(_) => bad = true,
-            Ok(rules) => failed |= !check_examples(file, &rules),
-        }
-    }
-    match (bad, failed) {
-        (true, _) => ExitCode::from(BAD_CONFIG),
-        (false, true) => ExitCode::from(FINDINGS),
-        (false, false) => ExitCode::SUCCESS,
+/// Something that a check has to say.
+#[derive(Serialize)]
+struct Finding {
+    file: String,
+    line: usize,
+    column: usize,
+    /// `error`, `warning` or `example`.
+    level: &'static str,
+    message: String,
+    help: String,
+    excerpt: String,
+}
+
+impl Finding {
+    fn of(level: &'static str, diagnostic: Diagnostic) -> Self {
+        let Diagnostic { file, line, column, message, help, excerpt, .. } = diagnostic;
+        Self { file, line, column, level, message, help, excerpt }
     }
 }
 
-fn check_examples(file: &std::path::Path, rules: &CompiledRules) -> bool {
-    let failed = rules.check_examples();
-    for example in &failed {
-        output::note(format_args!("error: {example}"));
+fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
+    let mut findings: Vec<(&'static str, Diagnostic)> = Vec::new();
+    let mut fine = Vec::new();
+    for file in files {
+        match rules::load(file) {
+            Err(error) => findings.extend(error.mistakes.into_iter().map(|m| ("error", m))),
+            Ok(loaded) => {
+                findings.extend(loaded.warnings.into_iter().map(|w| ("warning", w)));
+                let failed = loaded.rules.check_examples();
+                if failed.is_empty() {
+                    fine.push((file, loaded.rules));
+                }
+                findings.extend(failed.into_iter().map(|f| ("example", f.diagnostic)));
+            }
+        }
     }
-    if failed.is_empty() {
-        let count = rules.summaries().len();
-        output::line(format_args!("{}: {count} rules, fine ({})", file.display(), rules.version()));
+    let bad = findings.iter().any(|(level, _)| *level == "error");
+    let failed = findings.iter().any(|(level, _)| *level == "example");
+    if let Format::Table = format {
+        for (level, diagnostic) in &findings {
+            let level = if *level == "warning" { "warning" } else { "error" };
+            output::line(format_args!("{level}: {diagnostic}"));
+        }
+        for (file, rules) in &fine {
+            let count = rules.summaries().len();
+            let version = rules.version();
+            output::line(format_args!("{}: {count} rules, fine ({version})", file.display()));
+        }
+    } else {
+        let rows = findings.into_iter().map(|(level, diagnostic)| Finding::of(level, diagnostic));
+        print_rows(&rows.collect::<Vec<_>>(), format)?;
     }
-    failed.is_empty()
+    Ok(match (bad, failed) {
+        (true, _) => ExitCode::from(BAD_CONFIG),
+        (false, true) => ExitCode::from(FINDINGS),
+        (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+/// A list as JSON or CSV.
+fn print_rows(rows: &[impl Serialize], format: Format) -> anyhow::Result<()> {
+    if let Format::Json = format {
+        output::line(serde_json::to_string_pretty(rows)?);
+        return Ok(());
+    }
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row)?;
+    }
+    let bytes = writer.into_inner()?;
+    output::line(String::from_utf8_lossy(&bytes).trim_end());
+    Ok(())
 }
 
 fn explain(path: &std::path::Path, text: &str, format: Format) -> anyhow::Result<ExitCode> {
@@ -114,8 +164,7 @@ fn explain(path: &std::path::Path, text: &str, format: Format) -> anyhow::Result
     let explanation = rules.explain(&Text::bare(text));
     match format {
         Format::Table => print_table(&explanation),
-        Format::Json => output::line(serde_json::to_string_pretty(&rows(&explanation))?),
-        Format::Csv => print_csv(&explanation)?,
+        _ => print_rows(&rows(&explanation, format), format)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -127,13 +176,17 @@ struct Row<'a> {
     hit: bool,
     start: Option<usize>,
     end: Option<usize>,
-    text: Option<&'a str>,
+    text: Option<String>,
     /// The steps of folding that the match needed.
     steps: String,
     miss: Option<&'a str>,
 }
 
-fn rows(explanation: &Explanation) -> Vec<Row<'_>> {
+fn rows(explanation: &Explanation, format: Format) -> Vec<Row<'_>> {
+    let cell = |text: &str| match format {
+        Format::Csv => spreadsheet_safe(text),
+        _ => text.to_owned(),
+    };
     let mut rows = Vec::new();
     for rule in &explanation.rules {
         let blank = || Row { rule: rule.rule.as_str(), mode: rule.mode.as_str(), ..Row::default() };
@@ -144,7 +197,7 @@ fn rows(explanation: &Explanation) -> Vec<Row<'_>> {
             hit: true,
             start: Some(explained.hit.start),
             end: Some(explained.hit.end),
-            text: Some(&explained.hit.text),
+            text: Some(cell(&explained.hit.text)),
             steps: explained.steps.join(", "),
             ..blank()
         }));
@@ -174,17 +227,6 @@ fn print_table(explanation: &Explanation) {
             }
         }
     }
-}
-
-fn print_csv(explanation: &Explanation) -> anyhow::Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows(explanation) {
-        let text = row.text.map(spreadsheet_safe);
-        writer.serialize(Row { text: text.as_deref(), ..row })?;
-    }
-    let bytes = writer.into_inner()?;
-    output::line(String::from_utf8_lossy(&bytes).trim_end());
-    Ok(())
 }
 
 /// A cell that no spreadsheet takes for a formula.

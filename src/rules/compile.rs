@@ -218,7 +218,9 @@ pub(crate) fn compile(
     }
     let triggers = Triggers::of(&rules, c.leaves);
     let mut measures = Vec::new();
-    rules.iter().for_each(|rule| rule.when.measures(&mut measures));
+    for rule in &rules {
+        rule.when.measures(&mut measures);
+    }
     measures.sort();
     measures.dedup();
     let indexes = match (c.keywords.build(), c.patterns.build()) {
@@ -274,7 +276,9 @@ fn rule_of(rule: &Rule, c: &mut Compiler<'_>) -> CompiledRule {
 fn phrases_of(when: &When, c: &mut Compiler<'_>, into: &mut Vec<String>) {
     match when {
         When::Any(parts) | When::All(parts) => {
-            parts.iter().for_each(|part| phrases_of(part, c, into));
+            for part in parts {
+                phrases_of(part, c, into);
+            }
         }
         When::Keyword(written) => written.first_phrases(c, into),
         _ => {}

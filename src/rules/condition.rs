@@ -117,10 +117,16 @@ impl Condition {
     pub(crate) fn measures(&self, into: &mut Vec<Measure>) {
         match self {
             Self::Any(parts) | Self::All(parts) => {
-                parts.iter().for_each(|part| part.measures(into));
+                for part in parts {
+                    part.measures(into);
+                }
             }
             Self::Not(part) => part.measures(into),
-            Self::Score { parts, .. } => parts.iter().for_each(|(_, part)| part.measures(into)),
+            Self::Score { parts, .. } => {
+                for (_, part) in parts {
+                    part.measures(into);
+                }
+            }
             Self::Flood(_, measure) | Self::Repeat(_, measure) | Self::Newcomer(_, measure) => {
                 into.push(measure.clone());
             }

@@ -68,7 +68,9 @@ fn impossible(when: &When, rule: &Rule, notes: &mut Notes) {
     };
     match when {
         When::Any(parts) | When::All(parts) => {
-            parts.iter().for_each(|part| impossible(part, rule, notes));
+            for part in parts {
+                impossible(part, rule, notes);
+            }
         }
         When::Not(part) => impossible(part, rule, notes),
         When::Length(length) => {

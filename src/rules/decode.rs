@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn spans_of_time_are_read_with_their_unit() {
         assert_eq!(read_span("30s"), Some(Duration::from_secs(30)));
-        assert_eq!(read_span("2h"), Some(Duration::from_secs(7200)));
+        assert_eq!(read_span("2h"), Some(Duration::from_hours(2)));
         for bad in ["", "5", "s", "-1s", "1w", "0s", "99999999999999999999d", "60d", "5µ"] {
             assert_eq!(read_span(bad), None, "{bad}");
         }

@@ -1,6 +1,7 @@
 //! Reading a rules file and its lists, and reporting every mistake at its place.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -75,7 +76,10 @@ fn absorb(digest: &mut Sha256, bytes: &[u8]) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 pub(super) fn diagnostic(file: &str, lines: &[&str], note: &Note) -> Diagnostic {

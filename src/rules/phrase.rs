@@ -219,6 +219,7 @@ fn is_read_as(symbol: &Symbol, letter: &CharFold) -> bool {
 
 /// What stands between two letters of a find.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that hold or not")]
 struct Gap {
     symbols: usize,
     space: bool,
@@ -325,7 +326,8 @@ impl Find<'_> {
         let starts = self.phrase.letters.first().is_some_and(joins);
         let ends = self.phrase.letters.last().is_some_and(joins);
         let before = self.first.checked_sub(1).and_then(|i| row.get(i));
-        !(starts && beside(before)) && !(ends && beside(row.get(self.last + 1)))
+        let glued = starts && beside(before) || ends && beside(row.get(self.last + 1));
+        !glued
     }
 
     /// Every Latin word of the phrase is one in the text, plain or written apart letter by letter.

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 /// Texts with fewer characters have too few pairs to compare; only equal ones are alike.
 pub(crate) const SHORTEST: usize = 12;
 
-/// The SimHash of a text over its pairs of neighbouring characters.
+/// The `SimHash` of a text over its pairs of neighbouring characters.
 pub(crate) fn simhash(text: &str) -> u64 {
     let mut weights = [0_i32; 64];
     let mut chars = text.chars();

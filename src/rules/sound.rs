@@ -88,6 +88,7 @@ impl Sounding {
             }
         }
         let (first, last) = (*covered.first()?, *covered.last()?);
+        count.glued = last - first + 1 == covered.len();
         let fits = rest.is_empty()
             && self.enough(&count)
             && latin_edges_fit(row, &covered)
@@ -101,7 +102,8 @@ impl Sounding {
             return false;
         }
         if count.latin == all {
-            return count.latin_letters >= 6;
+            // Two short words beside each other may well be two words of another language.
+            return count.latin_letters >= 6 && (all > 2 || count.glued);
         }
         match all {
             2 => count.homophones == 0 && count.latin_letters >= 2,
@@ -117,6 +119,8 @@ struct Count {
     homophones: usize,
     latin: usize,
     latin_letters: usize,
+    /// Nothing stands between the first and the last symbol.
+    glued: bool,
     /// A homophone at the edge is a character that is everywhere, with text right beside it.
     outer_common: bool,
 }

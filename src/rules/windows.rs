@@ -65,7 +65,7 @@ const MAX_ENTRIES: usize = 128;
 /// The most messages whose signals are kept, so that a repeated callback gets the same.
 const MAX_RECENT: usize = 20_000;
 /// How far the clock of a message may be off the time at which it was received.
-const MAX_SKEW: Duration = Duration::from_secs(300);
+const MAX_SKEW: Duration = Duration::from_mins(5);
 
 /// What senders did lately. One for the whole daemon, shared by its threads.
 #[derive(Debug, Default)]

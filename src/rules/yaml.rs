@@ -262,11 +262,12 @@ mod tests {
 
     #[test]
     fn nested_aliases_cannot_fill_the_memory() {
-        let mut yaml = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
-        for i in 1..20 {
+        let line = |i: usize| {
             let list = vec![format!("*a{}", i - 1); 10].join(",");
-            yaml += &format!("a{i}: &a{i} [{list}]\n");
-        }
+            format!("a{i}: &a{i} [{list}]\n")
+        };
+        let lines: String = (1..20).map(line).collect::<Vec<_>>().concat();
+        let yaml = format!("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n{lines}");
         assert!(parse(&yaml).unwrap_err().message.contains("million"));
     }
 }

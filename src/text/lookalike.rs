@@ -36,7 +36,7 @@ const LETTERS: &[(char, &str)] = &[
     ('w', "ωᴡԝɯшщᗯѡա🅦🆆"),
     ('x', "хχӿ᙭🅧🆇"),
     ('y', "уγʏүуʎ¥ყɏ🅨🆈"),
-    ('z', "ᴢʐƶɀʑ🅩🆉"),
+    ('z', "ᴢʐƶɀʑζ🅩🆉"),
 ];
 
 /// Symbols that are read as a letter only where they stand among letters.
@@ -81,7 +81,8 @@ pub(super) fn letter(c: char) -> Option<char> {
         return None;
     }
     let mut buffer = [0; 4];
-    let text: &str = c.encode_utf8(&mut buffer);
+    // Small and capital letters have to be read alike, and the small one decides.
+    let text: &str = lower.encode_utf8(&mut buffer);
     let mut skeleton = unicode_security::skeleton(text);
     match (skeleton.next(), skeleton.next()) {
         (Some(one), None) if one.is_ascii_alphabetic() => Some(one.to_ascii_lowercase()),

@@ -150,7 +150,7 @@ impl Reader<'_> {
         if let Some((next, symbol)) = self.next_letter(at)
             && (XIN.contains(symbol.fold.shown)
                 || symbol.fold.shown == 'x' && self.word(next) == "x")
-            && (here.fold.shown == '微' || strict_pair(here.fold.shown, symbol.fold.shown))
+            && strict_pair(here.fold.shown, symbol.fold.shown)
         {
             self.put('微', at, at);
             self.row.extend(&self.from[at + 1..next]);
@@ -178,7 +178,9 @@ impl Reader<'_> {
     /// A sign of addition right before a contact.
     fn is_plus(&self, at: usize) -> bool {
         let here = self.from[at].fold;
-        if !PLUS.contains(here.plain) {
+        // 50+w is a number.
+        let number = at > 0 && self.from[at - 1].kind() == Kind::Digit;
+        if number || !PLUS.contains(here.plain) {
             return false;
         }
         let Some((next, symbol)) = self.next_letter(at) else { return false };
@@ -202,6 +204,7 @@ fn is_v(symbol: &Symbol) -> bool {
 fn strict_pair(wei: char, xin: char) -> bool {
     match xin {
         '信' | 'x' => !matches!(wei, '为' | '維' | '维' | '卫' | '惟' | '唯'),
+        '伈' | '訫' | '囟' => true,
         _ => matches!(wei, '薇' | '徽' | '溦' | 'v'),
     }
 }
@@ -240,9 +243,19 @@ mod tests {
 
     #[test]
     fn other_words_stay_what_they_are() {
-        for text in
-            ["加微博", "微笑", "为信念", "维新", "wxyz", "大家微微一笑", "十分", "vivo", "www"]
-        {
+        for text in [
+            "加微博",
+            "微笑",
+            "为信念",
+            "维新",
+            "wxyz",
+            "大家微微一笑",
+            "十分",
+            "vivo",
+            "www",
+            "50+w人",
+            "微星主板",
+        ] {
             let symbols = Symbols::of(text);
             assert_eq!(loose(text), Squeezed::of(&symbols).text, "{text}");
         }

@@ -32,7 +32,7 @@ pub(crate) fn steps(written: &str) -> Vec<&'static str> {
     note("look-alikes", shown(|_, f| f.kind == Kind::Word && f.shown != f.plain));
     note(
         "traditional characters",
-        shown(|c, f| f.kind == Kind::Free && f.shown != f.plain && !is_styled(c, f)),
+        shown(|c, f| f.kind == Kind::Free && f.shown != c && !is_styled(c, f)),
     );
     let letters = |a: usize| symbols.row.get(a).is_some_and(|s| s.kind() == Kind::Word);
     let beside = |i: usize| letters(i + 1) || i.checked_sub(1).is_some_and(letters);

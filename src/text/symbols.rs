@@ -29,6 +29,7 @@ impl Symbol {
 
 /// The symbols of a text, and what is worth knowing about it as a whole.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts about a text")]
 pub(crate) struct Symbols {
     pub(crate) row: Vec<Symbol>,
     /// Letters that can only be Greek or Cyrillic are among them: such words are meant.
@@ -71,8 +72,10 @@ impl Symbols {
                     symbols.genuine |= found.has(CharFold::GENUINE);
                     let sign = found.has(CharFold::SIGN);
                     let wordy = matches!(kind, Kind::Word | Kind::Digit);
-                    let beside = symbols.row.last().is_some_and(|last| last.is_letter());
-                    symbols.signs |= (sign && beside) || (sign_before && wordy);
+                    let beside = symbols.row.last().is_some_and(Symbol::is_letter);
+                    // Most exclamation marks stand behind a word and are just that.
+                    let within = sign && found.plain != '!' && beside;
+                    symbols.signs |= within || (sign_before && wordy);
                     sign_before = sign;
                     symbols.row.push(Symbol { fold: found, start, end });
                 }

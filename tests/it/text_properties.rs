@@ -16,12 +16,13 @@ static RULES: LazyLock<CompiledRules> = LazyLock::new(|| {
 
 /// Every matcher of text on every folding level.
 static LEVELS: LazyLock<CompiledRules> = LazyLock::new(|| {
-    let mut yaml = String::from("version: 1\nrules:\n");
-    for fold in ["none", "standard", "aggressive"] {
-        yaml += &format!(
+    let rule = |fold: &str| {
+        format!(
             "  - id: {fold}\n    fold: {fold}\n    when:\n      any:\n        - keyword: [casino, free gift card, 加微信私聊, 博彩平台, a, 1, 信]\n        - pattern: ['\\d{{3,}}', '[a-c]+\\W', '微.{{0,3}}信']\n        - link: any\n        - contact: any\n"
-        );
-    }
+        )
+    };
+    let yaml =
+        format!("version: 1\nrules:\n{}{}{}", rule("none"), rule("standard"), rule("aggressive"));
     rules::load_str("levels", &yaml, Path::new("")).unwrap().rules
 });
 

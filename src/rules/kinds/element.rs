@@ -111,14 +111,11 @@ impl JsonSchema for Size {
 impl Written {
     /// Whether a message, or a text on its own, has enough of such elements.
     pub(crate) fn holds(&self, message: Option<&Message>) -> bool {
-        let count = match message {
-            Some(message) => message.elements.iter().filter(|element| self.means(element)).count(),
-            None => {
-                let text =
-                    Element { msg_type: "TIMTextElem".into(), content: serde_json::Value::Null };
-                usize::from(self.means(&text))
-            }
-        };
+        let text = || Element { msg_type: "TIMTextElem".into(), content: serde_json::Value::Null };
+        let count = message.map_or_else(
+            || usize::from(self.means(&text())),
+            |message| message.elements.iter().filter(|element| self.means(element)).count(),
+        );
         count as u64 > self.more_than.unwrap_or(0)
     }
 

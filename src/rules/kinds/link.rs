@@ -81,12 +81,10 @@ impl Written {
 fn sites(names: &[At<String>], c: &mut Compiler<'_>) -> Vec<Site> {
     let mut sites = Vec::new();
     for name in names {
-        if !name.value.contains('.') {
-            if let Some(list) = c.list(name) {
-                sites.extend(list.items.iter().map(|item| Site::of(item)));
-            }
-        } else {
+        if name.value.contains('.') {
             sites.push(Site::of(&name.value));
+        } else if let Some(list) = c.list(name) {
+            sites.extend(list.items.iter().map(|item| Site::of(item)));
         }
     }
     sites
@@ -275,12 +273,12 @@ fn is_host(host: &str) -> bool {
     let labels: Vec<&str> = host.split('.').collect();
     let good = |label: &&str| {
         let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii();
-        !label.is_empty()
-            && label.len() <= 252
+        let edge = label.starts_with(['-', '_']) || label.ends_with(['-', '_']);
+        let punycode = label.starts_with("xn--");
+        (1..=252).contains(&label.len())
             && label.chars().all(fits)
-            && !label.starts_with(['-', '_'])
-            && !label.ends_with(['-', '_'])
-            && !(label.starts_with("xn--") && !label.is_ascii())
+            && !edge
+            && (label.is_ascii() || !punycode)
     };
     let last = labels.last().copied().unwrap_or_default();
     labels.iter().all(good)
