@@ -8,6 +8,7 @@ mod figures;
 mod main_path;
 mod operating;
 mod process;
+mod proofs;
 mod scheduling;
 mod sim_callbacks;
 mod sim_faults;

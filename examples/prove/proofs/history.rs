@@ -40,8 +40,8 @@ use super::Report;
 use super::bed::{Bed, CALLBACK_TOKEN, until};
 
 /// Messages a second, and the share that violates.
-const RATE: f64 = 400.0;
-const VIOLATING: f64 = 0.2;
+const RATE: f64 = 600.0;
+const VIOLATING: f64 = 0.4;
 /// A daemon lives so long before it is killed, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 100..2500;
 /// What waits at the end has so long to be recalled: retries wait for minutes in the worst case.
