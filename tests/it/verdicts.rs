@@ -36,8 +36,8 @@ async fn the_daemon_and_scan_agree() {
     }
     bodies.retain(|body| body["CallbackCommand"] == "Group.CallbackAfterSendMsg");
     bodies.sort_by_key(|body| body["MsgSeq"].as_u64());
-    for seq in 1..=9 {
-        let text = ["hello", "b\u{200b}ad", "都来加微信领红包啦"][seq as usize % 3];
+    let texts = ["b\u{200b}ad", "都来加微信领红包啦", "hello"];
+    for (seq, text) in (1..=9).zip(texts.into_iter().cycle()) {
         bodies.push(message("g", seq, text));
     }
     for body in &bodies {
