@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{FINDINGS, rules};
 use crate::chat::wire;
@@ -80,7 +81,8 @@ struct Line {
     #[serde(default)]
     id: Value,
     text: Option<String>,
-    callback: Option<Value>,
+    /// Kept as it was written, so that it is read as the daemon would read it.
+    callback: Option<Box<RawValue>>,
     #[serde(default)]
     platform: String,
     received_at: Option<i64>,
@@ -135,17 +137,15 @@ fn answer(rules: &CompiledRules, windows: &Windows, line: &[u8]) -> Answer {
 fn judge_callback(
     rules: &CompiledRules,
     windows: &Windows,
-    callback: &Value,
+    callback: &RawValue,
     platform: &str,
     received_at: Option<i64>,
 ) -> Result<Judgement, String> {
-    let seconds = &callback["MsgTime"];
-    let seconds = seconds.as_i64().or_else(|| seconds.as_str().and_then(|text| text.parse().ok()));
-    let sent_at = Timestamp::from_secs(seconds.unwrap_or(0));
-    let received_at = received_at.map_or(sent_at, Timestamp);
-    let body = callback.to_string();
-    let message = wire::parse_message(body.as_bytes(), platform, received_at)
+    let given = received_at.map(Timestamp);
+    let body = callback.get().as_bytes();
+    let mut message = wire::parse_message(body, platform, given.unwrap_or_default())
         .map_err(|error| format!("the callback cannot be read: {error}"))?;
+    message.received_at = given.unwrap_or(message.sent_at);
     let signals = windows.observe(rules, &message);
     Ok(rules.judge(&message, &signals))
 }

@@ -1,0 +1,49 @@
+//! The proofs of `examples/prove` in small: the same code, short enough for every run. What depends
+//! on a quiet machine, such as how fast something is, is left to the program itself.
+
+#[path = "../../examples/prove/proofs/mod.rs"]
+mod proofs;
+
+use std::path::Path;
+
+use self::proofs::Report;
+
+/// What only holds on a machine that does nothing else.
+const FIGURES: &[&str] =
+    &["of the configured rate used", "took", "p50", "p99", "start until", "largest against"];
+
+fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_quell"))
+}
+
+fn check(report: &Report) {
+    let missed = report.missed();
+    let broken: Vec<_> =
+        missed.iter().filter(|goal| !FIGURES.iter().any(|figure| goal.contains(figure))).collect();
+    assert!(broken.is_empty(), "{broken:#?}\n{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_second_sees_too_many_calls_whatever_happens_to_the_daemon() {
+    check(&proofs::limiter::prove(binary(), 500).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_leaves_in_as_few_calls_as_there_can_be() {
+    check(&proofs::drain::prove(2_000).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_violation_under_light_load_is_recalled() {
+    check(&proofs::latency::prove(binary(), 40).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_kills_and_a_failing_chat_break_no_promise() {
+    check(&proofs::history::prove(binary(), 3).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_queue_is_loaded_and_worked() {
+    check(&proofs::million::prove(binary(), 5_000).await.unwrap());
+}
