@@ -54,7 +54,15 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The starter packs that judge a text on its own.
-const PACKS: &[&str] = &["contact-bait", "link-spam", "money-bait", "flood"];
+const PACKS: &[&str] = &[
+    "adult-bait",
+    "black-market",
+    "contact-bait",
+    "flood",
+    "link-spam",
+    "money-bait",
+    "self-promotion",
+];
 
 struct Run {
     data: PathBuf,
@@ -154,7 +162,9 @@ impl Run {
                     vec![(line["phrase"].as_str().unwrap_or_default().to_owned(), should)]
                 }
             };
-            for (phrase, should) in sought.into_iter().filter(|(phrase, _)| !phrase.is_empty()) {
+            for (phrase, should) in
+                sought.into_iter().filter(|(phrase, _)| !phrase.is_empty() && !phrase.contains('='))
+            {
                 let yaml = format!(
                     "version: 1\nrules:\n  - id: phrase\n    when: {{ keyword: {} }}\n",
                     json!([phrase])

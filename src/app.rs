@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +17,7 @@ use crate::chat::client::{Client, ClientOptions};
 use crate::chat::region;
 use crate::chat::verify::{Verifier, VerifierOptions};
 use crate::config::{self, Config, Mistake, RecallMode};
-use crate::http::listener::{Limits, Listener};
+use crate::http::listener::{self, Limits, Listener};
 use crate::http::{self, Access, Admin, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
 use crate::model::{Clock, RuleId, RulesVersion};
@@ -101,6 +102,9 @@ impl App {
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let telemetry = telemetry();
         let rules = load_rules(&config.rules.path)?;
+        // Everything that can fail comes before the worker, whose calls cannot be taken back.
+        let callbacks = bind("server.listen", config.server.listen).await?;
+        let admin_socket = bind("admin.listen", config.admin.listen).await?;
         let store = Arc::new(open_store(config).await?);
         let client = client(config, Arc::clone(&clock))?;
         let intake = Intake::new(
@@ -138,9 +142,7 @@ impl App {
             answer_timeout: Duration::from_millis(config.server.answer_timeout_ms),
         };
         let routes = http::callback_routes(&config.server.callback_path, webhook);
-        let callbacks = Listener::start(config.server.listen, routes, limits(&config.server))
-            .await
-            .with_context(|| format!("server.listen: {}", config.server.listen))?;
+        let callbacks = Listener::start(callbacks, routes, limits(&config.server))?;
         let operator = Arc::new(Steering {
             store: Arc::clone(&store),
             intake: Arc::clone(&intake),
@@ -157,13 +159,8 @@ impl App {
             token: config.admin.token.get().cloned(),
             read_token: config.admin.read_token.get().cloned(),
         };
-        let admin = Listener::start(
-            config.admin.listen,
-            http::admin_routes(admin, access),
-            limits(&config.server),
-        )
-        .await
-        .with_context(|| format!("admin.listen: {}", config.admin.listen))?;
+        let routes = http::admin_routes(admin, access);
+        let admin = Listener::start(admin_socket, routes, limits(&config.server))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
@@ -226,6 +223,10 @@ impl App {
     }
 }
 
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    listener::bind(address).await.with_context(|| format!("{key}: {address}"))
+}
+
 /// What operators steer.
 struct Steering {
     store: Arc<Sqlite>,
@@ -237,7 +238,13 @@ struct Steering {
 #[async_trait]
 impl Operator for Steering {
     fn missing(&self) -> Option<&'static str> {
-        (!self.store.is_healthy()).then_some("the database cannot be written")
+        if !self.store.is_healthy() {
+            Some("the database cannot be written")
+        } else if !self.worker.is_alive() {
+            Some("the recall worker has ended: see the log, and restart")
+        } else {
+            None
+        }
     }
     fn pause(&self, paused: bool) {
         self.worker.pause(paused);

@@ -110,6 +110,7 @@ create table recall_jobs (
     called_at integer,                -- when the latest call left
     finished_at integer,
     confirmed_at integer,             -- when a recall callback or the history showed it
+    confirmed_ours integer not null default 0, -- 1: and that it was our account that did it
     check (state in ('pending', 'leased', 'retry', 'held', 'recalled', 'gone', 'refused', 'dead', 'cancelled'))
 ) strict;
 -- One unfinished job a message.
@@ -132,6 +133,7 @@ create table calls (
     outcome text not null             -- started, answered, failed, unclear, unsent
 ) strict;
 create index calls_started on calls (started_at);
+create index calls_under_way on calls (call_id) where outcome = 'started';
 create index calls_conversation on calls (conversation_id, call_id);
 
 -- Authentic callbacks that could not be read, the latest of them.

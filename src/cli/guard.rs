@@ -11,7 +11,7 @@ use super::{FINDINGS, on_runtime, output};
 
 /// Look at rules that fell to shadow, and put them back in force
 ///
-/// A rule trips when within a minute it hits more than guard.trip_share of all senders. What it matches
+/// A rule trips when within a minute it hits more than `guard.trip_share` of all senders. What it matches
 /// is still judged; its recalls are held. After a look at them (`quell jobs list --state held`), cancel
 /// or release them with `quell jobs`, and put the rule back in force here.
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use crate::store::{Filter, JobChange, JobFilter};
 /// Look at the recall queue and change it
 ///
 /// A job waits (pending, retry), is in a call (leased) or held, and ends as recalled, gone, refused,
-/// dead or cancelled. Everything done here is a row in v_operations.
+/// dead or cancelled. Everything done here is a row in `v_operations`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -52,7 +52,11 @@ async fn serve(config: &Config) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let app = App::start(config, Arc::new(SystemClock)).await?;
+    let app = tokio::select! {
+        app = App::start(config, Arc::new(SystemClock)) => app?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

@@ -54,11 +54,15 @@ impl Chat {
              (or chat.secret_key_file, QUELL__CHAT__SECRET_KEY, QUELL__CHAT__SECRET_KEY_FILE)",
             found,
         );
-        let scheme = self.base_url.starts_with("https://") || self.base_url.starts_with("http://");
+        let rest = self
+            .base_url
+            .strip_prefix("https://")
+            .or_else(|| self.base_url.strip_prefix("http://"));
         require(
-            self.base_url.is_empty() || scheme,
+            self.base_url.is_empty()
+                || rest.is_some_and(|rest| !rest.starts_with(['/', ':']) && !rest.is_empty()),
             "chat.base_url",
-            "must start with https:// or http://",
+            "must be https:// or http://, then a host and perhaps a port",
             found,
         );
         require(

@@ -28,7 +28,11 @@ impl Overrides {
     /// The process's environment and these flags.
     #[must_use]
     pub fn from_process(flags: Vec<String>) -> Self {
-        Self { env: std::env::vars().collect(), flags }
+        // A variable that is no text can be none of ours.
+        let env = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self { env: env.collect(), flags }
     }
 }
 
@@ -95,6 +99,8 @@ struct Setting {
     section: String,
     key: String,
     value: Value,
+    /// The value is the path of the file that holds the secret.
+    in_file: bool,
     place: String,
 }
 
@@ -194,10 +200,8 @@ impl Settings {
 
     fn add(&mut self, section: &str, key: &str, value: Value, place: String) {
         if let Some(secret) = key.strip_suffix("_file").filter(|key| is_secret(section, key)) {
-            match read_secret(&value) {
-                Ok(value) => self.check_and_push(section, secret, value, place),
-                Err(problem) => self.mistake(&place, &format!("{section}.{key}"), problem),
-            }
+            let (section, key) = (section.to_owned(), secret.to_owned());
+            self.push(Setting { section, key, value, in_file: true, place });
         } else {
             self.check_and_push(section, key, value, place);
         }
@@ -225,7 +229,23 @@ impl Settings {
             return self.mistake(&place, &path, problem);
         }
         let (section, key) = (section.to_owned(), key.to_owned());
-        self.found.push(Setting { section, key, value, place });
+        self.push(Setting { section, key, value, in_file: false, place });
+    }
+
+    /// Adds a value, unless the same source says two things: a secret and the file that holds it.
+    fn push(&mut self, setting: Setting) {
+        let rank = source_rank(&setting.place);
+        let twin = self.found.iter().find(|other| {
+            (&other.section, &other.key) == (&setting.section, &setting.key)
+                && other.in_file != setting.in_file
+                && source_rank(&other.place) == rank
+        });
+        if let Some(twin) = twin {
+            let problem = format!("is given twice, here and by {}", twin.place);
+            let path = format!("{}.{}", setting.section, setting.key);
+            return self.mistake(&setting.place, &path, problem);
+        }
+        self.found.push(setting);
     }
 
     fn mistake(&mut self, place: &str, key: &str, problem: impl Into<String>) {
@@ -236,23 +256,45 @@ impl Settings {
         });
     }
 
-    fn finish(self, path: Option<PathBuf>) -> Result<Loaded, Error> {
-        if !self.mistakes.is_empty() {
-            return Err(Error(self.mistakes));
-        }
+    fn finish(mut self, path: Option<PathBuf>) -> Result<Loaded, Error> {
         let mut merged = Table::new();
         let mut sources = BTreeMap::new();
-        for Setting { section, key, value, place } in self.found {
+        // The last word on each key counts; files that are not asked for any more are not read.
+        let mut last = BTreeMap::new();
+        for setting in std::mem::take(&mut self.found) {
+            last.insert((setting.section.clone(), setting.key.clone()), setting);
+        }
+        for Setting { section, key, value, in_file, place } in last.into_values() {
+            let value = match in_file.then(|| read_secret(&value)) {
+                None => value,
+                Some(Ok(value)) => value,
+                Some(Err(problem)) => {
+                    self.mistake(&place, &format!("{section}.{key}_file"), problem);
+                    continue;
+                }
+            };
             sources.insert(format!("{section}.{key}"), place);
             let keys = merged.entry(section).or_insert_with(|| Value::Table(Table::new()));
             if let Some(keys) = keys.as_table_mut() {
                 keys.insert(key, value);
             }
         }
+        if !self.mistakes.is_empty() {
+            return Err(Error(self.mistakes));
+        }
         let config = merged
             .try_into()
             .map_err(|error| Error(vec![Mistake::of("", error.message().to_owned())]))?;
         Ok(Loaded { config, path, sources })
+    }
+}
+
+/// File, environment or flags.
+fn source_rank(place: &str) -> u8 {
+    match place {
+        "--set" => 2,
+        place if place.starts_with(ENV_PREFIX) => 1,
+        _ => 0,
     }
 }
 
@@ -372,8 +414,13 @@ mod tests {
         assert!(loaded.config.chat.secret_key.is_set());
         let shown = format!("{:?}", loaded.config);
         assert!(!shown.contains("token\"") && !shown.contains("12345"), "{shown}");
-        let missing = load_text("[chat]\nsecret_key_file = \"/no/such/file\"\n", &[], &[]);
-        assert!(missing.unwrap_err().contains("/no/such/file cannot be read"));
+        let text = "[chat]\nsecret_key_file = \"/no/such/file\"\n";
+        assert!(load_text(text, &[], &[]).unwrap_err().contains("/no/such/file cannot be read"));
+        // What the environment overrides is not read.
+        let env = [("QUELL__CHAT__SECRET_KEY", "k")];
+        assert!(load_text(text, &env, &[]).unwrap().config.chat.secret_key.is_set());
+        let twins = [env[0], ("QUELL__CHAT__SECRET_KEY_FILE", "/x")];
+        assert!(load_text("", &twins, &[]).unwrap_err().contains("is given twice"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Mistake, require};
+
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,6 +21,18 @@ pub enum LogFormat {
 pub struct Log {
     pub level: String,
     pub format: LogFormat,
+}
+
+impl Log {
+    pub(super) fn check(&self, found: &mut Vec<Mistake>) {
+        let plain = ["error", "warn", "info", "debug", "trace", "off"];
+        require(
+            plain.contains(&self.level.as_str()) || self.level.contains(['=', ',']),
+            "log.level",
+            "must be error, warn, info, debug, trace or off, or a filter such as info,quell::worker=debug",
+            found,
+        );
+    }
 }
 
 impl Default for Log {

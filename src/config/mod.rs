@@ -57,6 +57,7 @@ impl Config {
         self.history.check(&mut found);
         self.store.check(&mut found);
         self.guard.check(&mut found);
+        self.log.check(&mut found);
         found
     }
 }

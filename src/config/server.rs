@@ -40,9 +40,13 @@ impl Default for Server {
 impl Server {
     pub(super) fn check(&self, without_token: bool, found: &mut Vec<Mistake>) {
         require(
-            self.callback_path.starts_with('/') && !self.callback_path.contains(['?', ' ', '{']),
+            self.callback_path.starts_with('/')
+                && self
+                    .callback_path
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte)),
             "server.callback_path",
-            "must be a path such as /callback",
+            "must be a path such as /callback, of letters, digits and / - . _ ~",
             found,
         );
         require(

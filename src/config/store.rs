@@ -49,7 +49,8 @@ impl Store {
     pub fn sqlite_path(&self) -> Option<&std::path::Path> {
         let path = self.url.strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);
-        (!path.is_empty() && !path.contains('?')).then(|| std::path::Path::new(path))
+        (!path.is_empty() && !path.contains('?') && !path.starts_with(':'))
+            .then(|| std::path::Path::new(path))
     }
 
     pub(super) fn check(&self, found: &mut Vec<Mistake>) {

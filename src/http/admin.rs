@@ -66,7 +66,15 @@ pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
-    let unfinished = admin.store.unfinished_by_state().await.unwrap_or_default();
+    // Where it cannot be read, the gauges keep what they last said.
+    if let Ok(unfinished) = admin.store.unfinished_by_state().await {
+        show_queue(&unfinished);
+    }
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], admin.telemetry.render()).into_response()
+}
+
+fn show_queue(unfinished: &[(String, i64)]) {
     let mut visible = 0.0;
     for state in JobState::ALL.iter().filter(|state| !state.is_final()) {
         let count = unfinished.iter().find(|(name, _)| name == state.as_str());
@@ -75,6 +83,4 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
         visible += f64::from(count);
     }
     metrics::gauge!("quell_visible_violations").set(visible);
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], admin.telemetry.render()).into_response()
 }

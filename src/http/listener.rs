@@ -31,6 +31,11 @@ pub struct Limits {
     pub stop_timeout: Duration,
 }
 
+/// Binds an address.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
 /// A listener that accepts.
 pub struct Listener {
     address: SocketAddr,
@@ -40,9 +45,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds an address and serves routes on it.
-    pub async fn start(address: SocketAddr, routes: Router, limits: Limits) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+    /// Serves routes on a socket that is bound.
+    pub fn start(listener: TcpListener, routes: Router, limits: Limits) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let stop_timeout = limits.stop_timeout;

@@ -33,7 +33,7 @@ pub(super) async fn callback(
 async fn answer(webhook: &Webhook, query: &str, headers: &HeaderMap, body: Body) -> Response {
     let authentic = match webhook.intake.verify(query) {
         Ok(authentic) => authentic,
-        Err(rejection) => return refuse(StatusCode::FORBIDDEN, rejection.reason()),
+        Err(rejection) => return closing(refuse(StatusCode::FORBIDDEN, rejection.reason())),
     };
     let body = match read(webhook, headers, body).await {
         Ok(body) => body,
@@ -46,12 +46,18 @@ async fn answer(webhook: &Webhook, query: &str, headers: &HeaderMap, body: Body)
         Ok(Err(Refused::Unreadable(why))) => refuse(StatusCode::BAD_REQUEST, &why.to_string()),
         Ok(Err(Refused::Store(error))) => unavailable(&error),
         // It may still be stored; that it was not acknowledged then does no harm.
-        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "not stored in time"),
+        Err(_) => {
+            webhook.intake.refused("late");
+            refuse(StatusCode::SERVICE_UNAVAILABLE, "not stored in time")
+        }
     }
 }
 
 async fn read(webhook: &Webhook, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
-    let too_large = || refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+    let too_large = || {
+        webhook.intake.refused("too_large");
+        closing(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
+    };
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
@@ -63,8 +69,14 @@ async fn read(webhook: &Webhook, headers: &HeaderMap, body: Body) -> Result<Byte
     match tokio::time::timeout(webhook.body_timeout, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(refuse(StatusCode::BAD_REQUEST, "the body broke off")),
-        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+        Ok(Err(_)) => {
+            webhook.intake.refused("broken_off");
+            Err(closing(refuse(StatusCode::BAD_REQUEST, "the body broke off")))
+        }
+        Err(_) => {
+            webhook.intake.refused("slow_body");
+            Err(closing(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long")))
+        }
     }
 }
 
@@ -81,11 +93,11 @@ fn unavailable(error: &Error) -> Response {
 }
 
 pub(super) async fn not_found() -> Response {
-    refuse(StatusCode::NOT_FOUND, "no such path")
+    closing(refuse(StatusCode::NOT_FOUND, "no such path"))
 }
 
 pub(super) async fn method_not_allowed() -> Response {
-    refuse(StatusCode::METHOD_NOT_ALLOWED, "POST only")
+    closing(refuse(StatusCode::METHOD_NOT_ALLOWED, "POST only"))
 }
 
 /// A bug ends as one failed request. What it said may hold message text, so it is not repeated.
@@ -101,6 +113,12 @@ fn refuse(status: StatusCode, info: &str) -> Response {
         "ErrorInfo": info,
     });
     json(status, body.to_string().into())
+}
+
+/// Ends the connection with this answer: it may idle for long, and only Chat shall.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
 }
 
 fn json(status: StatusCode, body: Body) -> Response {

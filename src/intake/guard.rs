@@ -101,25 +101,27 @@ impl Guard {
     pub(super) fn rule(&self, sender: &UserId, rules: &[&RuleId], at: Timestamp) -> Option<Ruling> {
         let first = *rules.first()?;
         let mut state = self.state();
-        let mut why = String::new();
+        let mut why = None;
         let Limits { rule_recalls_per_minute, sender_recalls_per_minute, .. } = self.limits;
         for rule in rules {
             if state.tripped.contains(*rule) {
-                why = "rule tripped".to_owned();
+                why = Some("rule tripped".to_owned());
                 continue;
             }
             let used = state.by_rule.entry((*rule).clone()).or_default();
             if !has_room(used, rule_recalls_per_minute, at) {
-                why = format!("rule over its cap of {rule_recalls_per_minute} recalls a minute");
+                why = Some(format!(
+                    "rule over its cap of {rule_recalls_per_minute} recalls a minute"
+                ));
                 continue;
             }
             let key = self.hasher.hash_one(sender);
             if sender_recalls_per_minute > 0 {
                 let used = state.by_sender.entry(key).or_default();
                 if !has_room(used, sender_recalls_per_minute, at) {
-                    why = format!(
+                    why = Some(format!(
                         "sender over the cap of {sender_recalls_per_minute} recalls a minute"
-                    );
+                    ));
                     continue;
                 }
                 used.push_back(at.millis());
@@ -130,7 +132,7 @@ impl Guard {
             }
             return Some(Ruling::Go((*rule).clone()));
         }
-        Some(Ruling::Hold(first.clone(), why))
+        Some(Ruling::Hold(first.clone(), why.unwrap_or_default()))
     }
 
     /// Gives back what [`Guard::rule`] counted for a job that was not made after all.

@@ -4,12 +4,23 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 use super::{Refused, Taken};
 use crate::chat::verify::Rejection;
-use crate::model::{Judgement, RuleId, Verdict};
+use crate::model::{Mode, RuleId, Verdict};
 use crate::store::{Error, Recorded};
 
 /// What can become of a callback.
-const RESULTS: [&str; 7] =
-    ["stored", "duplicate", "conflict", "noted", "unreadable", "overloaded", "unavailable"];
+const RESULTS: [&str; 11] = [
+    "stored",
+    "duplicate",
+    "conflict",
+    "noted",
+    "unreadable",
+    "overloaded",
+    "unavailable",
+    "late",
+    "too_large",
+    "broken_off",
+    "slow_body",
+];
 
 /// Says what each metric means, and starts those with known labels at 0.
 pub(super) fn describe() {
@@ -19,6 +30,9 @@ pub(super) fn describe() {
     describe_gauge!("quell_rules_info", "1 for the version of the rules in force");
     for result in RESULTS {
         counter!("quell_callbacks_total", "result" => result).absolute(0);
+    }
+    for rejection in Rejection::ALL {
+        counter!("quell_callbacks_total", "result" => rejection.reason()).absolute(0);
     }
     for verdict in Verdict::ALL {
         counter!("quell_messages_total", "verdict" => verdict.as_str()).absolute(0);
@@ -45,14 +59,11 @@ pub(super) fn result(taken: &Result<Taken, Refused>) -> &'static str {
     }
 }
 
-pub(super) fn judged(judgement: &Judgement) {
-    counter!("quell_messages_total", "verdict" => judgement.verdict.as_str()).increment(1);
-    for (at, hit) in judgement.hits.iter().enumerate() {
-        // Hits come in order of the rules, so a rule that matched twice stands twice in a row.
-        if at == 0 || judgement.hits[at - 1].rule != hit.rule {
-            let labels = [("rule", hit.rule.to_string()), ("mode", hit.mode.to_string())];
-            counter!("quell_rule_hits_total", &labels).increment(1);
-        }
+pub(super) fn judged(verdict: Verdict, rules: &[(RuleId, Mode)]) {
+    counter!("quell_messages_total", "verdict" => verdict.as_str()).increment(1);
+    for (rule, mode) in rules {
+        let labels = [("rule", rule.to_string()), ("mode", mode.to_string())];
+        counter!("quell_rule_hits_total", &labels).increment(1);
     }
 }
 

@@ -15,8 +15,8 @@ use self::guard::{Guard, Ruling};
 use crate::chat::verify::{Authentic, Rejection, Verifier};
 use crate::chat::wire::{self, Event};
 use crate::model::{
-    Action, Clock, Hit, JobState, Judgement, Message, Mode, RequestedBy, RuleId, Severity,
-    Timestamp, UserId, Verdict,
+    Action, Clock, Hit, JobState, Judgement, Message, MessageKey, Mode, RequestedBy, RuleId,
+    Severity, Timestamp, UserId, Verdict,
 };
 use crate::rules::{CompiledRules, Windows};
 use crate::store::{
@@ -111,6 +111,11 @@ impl Intake {
         taken
     }
 
+    /// Counts a callback that was refused before it could be taken in.
+    pub fn refused(&self, result: &'static str) {
+        metrics::callback(result);
+    }
+
     /// Judges by other rules from now on.
     pub async fn reload(&self, rules: CompiledRules) -> Result<(), Error> {
         let now = self.clock.now();
@@ -173,17 +178,6 @@ impl Intake {
         let rules = self.rules.load();
         let signals = self.windows.observe(&rules, &message);
         let judgement = rules.judge(&message, &signals);
-        metrics::judged(&judgement);
-        if judgement.verdict != Verdict::Pass {
-            tracing::info!(
-                group.id = %message.key.group_id,
-                topic.id = %message.key.topic_id,
-                msg.seq = message.key.msg_seq,
-                verdict = judgement.verdict.as_str(),
-                rule.id = judgement.hits.first().map(|hit| hit.rule.as_str()),
-                "verdict"
-            );
-        }
         let mut asking = asking(&judgement);
         asking.retain(|rule| rules.is_rolled_out(rule, &message.key));
         let trips = self.guard.saw(&message.sender, &asking, message.received_at);
@@ -192,7 +186,12 @@ impl Intake {
             let RequestedBy::Rule(rule) = &job.requested_by else { return None };
             Some((message.sender.clone(), rule.clone()))
         });
+        // The record goes to the store, so what is told of it afterwards is kept here.
+        let told = told(&message, &judgement);
         let recorded = self.store.record(Record { message, judgement, signals, job }).await;
+        if matches!(recorded, Ok(Recorded::New | Recorded::Conflict)) {
+            told.tell();
+        }
         if let Some((sender, rule)) = going
             && !matches!(recorded, Ok(Recorded::New | Recorded::Conflict))
         {
@@ -240,6 +239,39 @@ impl Intake {
             Ruling::Hold(rule, why) => new_job(JobState::Held, Some(why), severity, rule),
         };
         Some(job)
+    }
+}
+
+/// What is counted and logged of a judgement once it is stored.
+struct Told {
+    verdict: Verdict,
+    /// Each rule that matched, with its mode.
+    rules: Vec<(RuleId, Mode)>,
+    /// For verdicts that act.
+    key: Option<MessageKey>,
+}
+
+fn told(message: &Message, judgement: &Judgement) -> Told {
+    let mut rules: Vec<_> = judgement.hits.iter().map(|hit| (hit.rule.clone(), hit.mode)).collect();
+    // Hits come in order of the rules, so a rule that matched twice stands twice in a row.
+    rules.dedup();
+    let acts = judgement.verdict != Verdict::Pass;
+    Told { verdict: judgement.verdict, rules, key: acts.then(|| message.key.clone()) }
+}
+
+impl Told {
+    fn tell(self) {
+        metrics::judged(self.verdict, &self.rules);
+        if let Some(key) = self.key {
+            tracing::info!(
+                group.id = %key.group_id,
+                topic.id = %key.topic_id,
+                msg.seq = key.msg_seq,
+                verdict = self.verdict.as_str(),
+                rule.id = self.rules.first().map(|(rule, _)| rule.as_str()),
+                "verdict"
+            );
+        }
     }
 }
 

@@ -41,7 +41,8 @@ impl Phrase {
         let mut letters: Vec<Letter> = Vec::new();
         let mut before = Before::Nothing;
         for (i, symbol) in symbols.row.iter().enumerate() {
-            let next_is_letter = symbols.row.get(i + 1).is_some_and(Symbol::is_letter);
+            let next = symbols.row.get(i + 1);
+            let next_is_word = next.is_some_and(|next| next.kind() == Kind::Word);
             match symbol.kind() {
                 Kind::Word | Kind::Digit | Kind::Free => {
                     if letters.is_empty() {
@@ -53,9 +54,9 @@ impl Phrase {
                 Kind::Space | Kind::Line => before = Before::Space,
                 // `ca$h`: the sign is part of the word as it is known.
                 _ if matches!(symbol.fold.plain, '$' | '@')
-                    && next_is_letter
+                    && next_is_word
                     && before == Before::Nothing
-                    && !letters.is_empty() =>
+                    && letters.last().is_some_and(|l| l.fold.kind == Kind::Word) =>
                 {
                     letters.push(Letter { fold: fold(symbol.fold.sign), before });
                 }
@@ -352,7 +353,7 @@ impl Find<'_> {
                             return false;
                         }
                     } else if let Some(word) = words.last_mut() {
-                        word.joint(&gap);
+                        word.joint(&gap, repeated);
                     }
                     let doubled = pair
                         .letter
@@ -408,8 +409,9 @@ impl Find<'_> {
         let enough = real * 6 >= letters && (self.phrase.words > 1 || self.phrase.has_free());
         words.iter().all(|word| {
             let drawn = word.wanted_letters == 0 || word.real > 0 || enough;
+            // One letter in the phrase's own script tells that the word is not a Latin one.
             let script = if word.foreign_wanted > 0 {
-                word.foreign_exact * 2 >= word.letters
+                word.foreign_exact > 0
             } else {
                 // Words of letters that are all foreign, among others that can only be foreign.
                 word.foreign == 0 || foreign < real || (!self.symbols.genuine && letters >= 4)
@@ -485,7 +487,7 @@ impl Find<'_> {
 }
 
 impl Word {
-    fn joint(&mut self, gap: &Gap) {
+    fn joint(&mut self, gap: &Gap, repeated: bool) {
         self.joints += 1;
         if gap.is_empty() {
             return;
@@ -495,7 +497,7 @@ impl Word {
         self.sentences += usize::from(gap.sentence);
         let everyday = matches!(gap.mark, Some('-' | '/' | '&' | ':' | '‐' | '–'));
         let apostrophe = gap.symbols == 1 && gap.mark.is_some_and(is_apostrophe);
-        self.everyday_marks += usize::from(everyday || apostrophe);
+        self.everyday_marks += usize::from((everyday || apostrophe) && !repeated);
         self.apostrophes += usize::from(apostrophe);
     }
 

@@ -28,6 +28,11 @@ macro_rules! contract_tests {
             a_repeat_answered_with_gone_is_recalled_once_confirmed,
             a_destroyed_group_refuses_its_jobs_and_starts_afresh,
             a_destroyed_topic_leaves_its_siblings_alone,
+            a_call_under_way_when_its_group_ends_is_not_repeated,
+            a_late_message_belongs_to_the_life_it_was_sent_in,
+            within_the_second_of_the_end_the_sequence_tells_the_life,
+            a_moderators_recall_does_not_make_ours_of_it,
+            what_a_tripped_rule_asks_for_is_held,
             quarantine_is_bounded,
             pages_go_backwards_through_everything,
             what_waits_is_told_to_the_worker,
@@ -357,7 +362,7 @@ pub(super) async fn a_destroyed_group_refuses_its_jobs_and_starts_afresh(store: 
     store.record(late).await.unwrap();
     assert_eq!(states(store).await, ["refused", "refused"]);
     let mut again = record(key("g", "", 1), "other", true);
-    again.message.sent_at = gone_at.after(Duration::from_secs(60));
+    again.message.sent_at = gone_at.after(Duration::from_mins(1));
     assert_eq!(store.record(again.clone()).await.unwrap(), Recorded::New);
     // The callback comes once more; the second life goes on.
     store.destroyed(destroyed(&[], gone_at)).await.unwrap();
@@ -463,4 +468,74 @@ pub(super) async fn messages_are_read_back_as_they_were_judged(store: &dyn Store
     assert_eq!(store.messages_after(latest, 100).await.unwrap().len(), 1);
     let none = store.message_before(NOW.after(Duration::from_secs(9)), 100).await.unwrap();
     assert_eq!(store.messages_after(none, 100).await.unwrap(), []);
+}
+
+pub(super) async fn a_call_under_way_when_its_group_ends_is_not_repeated(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let lease = lease_all(store).await;
+    store.destroyed(destroyed(&[], NOW.after(Duration::from_secs(5)))).await.unwrap();
+    let again = vec![update(&lease.jobs[0], JobState::Retry, None)];
+    store.finish(finished(&lease), again).await.unwrap();
+    assert_eq!(lease_all(store).await.jobs, []);
+    assert_eq!(states(store).await, ["refused"]);
+}
+
+pub(super) async fn a_late_message_belongs_to_the_life_it_was_sent_in(store: &dyn Store) {
+    let gone_at = NOW.after(Duration::from_secs(5));
+    store.record(record(key("g", "", 1), "old", false)).await.unwrap();
+    store.destroyed(destroyed(&[], gone_at)).await.unwrap();
+    let mut new = record(key("g", "", 1), "new", false);
+    new.message.sent_at = gone_at.after(Duration::from_secs(5));
+    store.record(new).await.unwrap();
+    // Sequence 2 of the old life, told late: it must not be recalled from the new group.
+    store.record(record(key("g", "", 2), "old and bad", true)).await.unwrap();
+    assert_eq!(states(store).await, ["refused"]);
+    // A recall in the old life says nothing about the new one.
+    let mut bad = record(key("g", "", 3), "new and bad", true);
+    bad.message.sent_at = gone_at.after(Duration::from_secs(6));
+    store.record(bad).await.unwrap();
+    store.recalled(recalled(&[3], false)).await.unwrap();
+    assert_eq!(states(store).await, ["pending", "refused"]);
+}
+
+pub(super) async fn within_the_second_of_the_end_the_sequence_tells_the_life(store: &dyn Store) {
+    let mut old = record(key("g", "", 1), "old", false);
+    old.message.sent_at = NOW.before(Duration::from_mins(1));
+    store.record(old).await.unwrap();
+    store.destroyed(destroyed(&[], NOW.after(Duration::from_millis(300)))).await.unwrap();
+    let again = record(key("g", "", 1), "new and bad", true);
+    assert_eq!(store.record(again).await.unwrap(), Recorded::New);
+    assert_eq!(states(store).await, ["pending"]);
+}
+
+pub(super) async fn a_moderators_recall_does_not_make_ours_of_it(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let lease = lease_all(store).await;
+    store.recalled(recalled(&[1], false)).await.unwrap();
+    let unclear = vec![update(&lease.jobs[0], JobState::Retry, None)];
+    store.finish(finished(&lease), unclear).await.unwrap();
+    let lease = lease_all(store).await;
+    let gone = vec![update(&lease.jobs[0], JobState::Gone, Some(10030))];
+    store.finish(finished(&lease), gone).await.unwrap();
+    assert_eq!(states(store).await, ["gone"]);
+}
+
+pub(super) async fn what_a_tripped_rule_asks_for_is_held(store: &dyn Store) {
+    let by = By::new("quell", NOW);
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let lease = lease_all(store).await;
+    store.record(record(key("g", "", 2), "bad", true)).await.unwrap();
+    store.trip(&by, &"bait".into(), "too much").await.unwrap();
+    // On its way while the rule tripped, and in a call then.
+    store.record(record(key("g", "", 3), "bad", true)).await.unwrap();
+    let again = vec![update(&lease.jobs[0], JobState::Retry, None)];
+    store.finish(finished(&lease), again).await.unwrap();
+    assert_eq!(states(store).await, ["held", "held", "held"]);
+    let released = store.change_jobs(&by, JobChange::Release, &JobFilter::default()).await.unwrap();
+    assert_eq!((released, waiting(store).await.len()), (3, 3));
+    assert!(store.untrip(&by, &"bait".into()).await.unwrap());
+    assert!(!store.untrip(&by, &"bait".into()).await.unwrap());
+    let acts = rows(store, View::Operations).await;
+    let acts: Vec<_> = acts.rows.iter().map(|row| text(acts.cell(row, "act"))).collect();
+    assert_eq!(acts, ["rule reset", "jobs release", "rule tripped"]);
 }

@@ -195,6 +195,8 @@ pub enum JobEvent {
     Queued(QueuedJob),
     /// Jobs that no longer wait: done by others, held, cancelled, their group destroyed.
     Withdrawn(Vec<JobId>),
+    /// A transaction failed. Should it have been committed all the same, nobody was told of it.
+    Failed,
     /// Chat says how many calls a second it takes.
     Limit(u32),
 }

@@ -39,6 +39,9 @@ pub enum Error {
     /// The disk is full, the file cannot be written, the database is broken.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// One statement was refused; the database itself is fine.
+    #[error("the store refused a statement: {0}")]
+    Refused(String),
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,

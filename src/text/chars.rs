@@ -320,6 +320,16 @@ mod tests {
     }
 
     #[test]
+    fn capitals_are_read_as_their_small_letters() {
+        for c in ('\u{370}'..='\u{3ff}').chain('\u{400}'..='\u{45f}').chain('a'..='z') {
+            let upper = c.to_uppercase().next().unwrap_or(c);
+            if c.is_lowercase() && upper.to_lowercase().eq([c]) {
+                assert_eq!(fold(upper).shown, fold(c).shown, "{upper} {c}");
+            }
+        }
+    }
+
+    #[test]
     fn signs_separate_and_may_stand_for_letters() {
         assert_eq!((fold('$').kind, fold('$').sign), (Kind::Mark, 's'));
         assert_eq!(fold('!').kind, Kind::End);

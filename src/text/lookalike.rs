@@ -73,7 +73,8 @@ fn table(rows: &[(char, &str)]) -> HashMap<char, char> {
 
 /// The Latin letter that a letter can be taken for, if it is not a Latin letter itself.
 pub(super) fn letter(c: char) -> Option<char> {
-    if let Some(latin) = LETTER_OF.get(&c) {
+    let lower = c.to_lowercase().next().unwrap_or(c);
+    if let Some(latin) = LETTER_OF.get(&c).or_else(|| LETTER_OF.get(&lower)) {
         return Some(*latin);
     }
     if !can_pass_for_latin(c) {
@@ -83,7 +84,7 @@ pub(super) fn letter(c: char) -> Option<char> {
     let text: &str = c.encode_utf8(&mut buffer);
     let mut skeleton = unicode_security::skeleton(text);
     match (skeleton.next(), skeleton.next()) {
-        (Some(one), None) if one.is_ascii_alphanumeric() => Some(one.to_ascii_lowercase()),
+        (Some(one), None) if one.is_ascii_alphabetic() => Some(one.to_ascii_lowercase()),
         _ => None,
     }
 }

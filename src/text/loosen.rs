@@ -80,9 +80,10 @@ impl Reader<'_> {
         self.row.push(Symbol { fold: read, start, end });
     }
 
+    /// Where a short run of digits ends; a longer one is not followed to its end.
     fn digits_end(&self, at: usize) -> usize {
-        let digits = self.from[at..].iter().take_while(|s| s.kind() == Kind::Digit).count();
-        at + digits
+        let digits = self.from[at..].iter().take(MAX_DIGITS + 1);
+        at + digits.take_while(|s| s.kind() == Kind::Digit).count()
     }
 
     /// A few digits with a character of a text without word spaces on either side.

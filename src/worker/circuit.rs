@@ -4,7 +4,7 @@
 //! be reached at all. The queue is kept; one call at a time probes whether things are mended, ever
 //! more rarely, and the first success opens the circuit again.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,7 +27,9 @@ const PROBES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// What a call says about calling in general.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// Chat did what it was asked to, or refused for the message's own sake.
+    /// Chat recalled a message.
+    Recalled(ConversationId),
+    /// Chat refused for the message's own sake.
     Answered,
     /// Chat is there and asks for patience.
     Busy,
@@ -58,8 +60,11 @@ pub struct Circuit {
     first_failure: Option<Instant>,
     last_failure: Option<Instant>,
     credential_refused: bool,
-    without_permission: HashSet<ConversationId>,
-    with_permission: bool,
+    /// A credential was made anew then: refusals of calls that began earlier are about the old one.
+    renewed_at: Option<Instant>,
+    /// When each group first said that the account may not, since it last let it.
+    without_permission: HashMap<ConversationId, Instant>,
+    last_recall: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -86,10 +91,12 @@ impl Circuit {
         self.halted.is_none() && self.last_answer.is_some_and(fresh)
     }
 
-    /// Whether the account was ever let do its work in some group.
+    /// Whether the account was let do its work elsewhere since this group first refused it, so that
+    /// it is the group's affair.
     #[must_use]
-    pub fn is_permitted_somewhere(&self) -> bool {
-        self.with_permission
+    pub fn is_permitted_elsewhere(&self, group: ConversationId) -> bool {
+        let refused_at = self.without_permission.get(&group);
+        refused_at.is_some_and(|at| self.last_recall.is_some_and(|recalled_at| recalled_at > *at))
     }
 
     /// Why calls stand still, if they do.
@@ -106,36 +113,38 @@ impl Circuit {
         }
     }
 
-    /// Takes in what a call showed. Answers whether calls stopped or went on because of it.
-    pub fn saw(&mut self, sign: Sign, now: Instant) -> bool {
+    /// Takes in what a call that began then showed. Answers whether calls stopped or went on because
+    /// of it.
+    pub fn saw(&mut self, sign: Sign, began: Instant, now: Instant) -> bool {
         let was_halted = self.halted.is_some();
         if !matches!(sign, Sign::Unreachable(_)) {
             self.failures = 0;
             self.first_failure = None;
         }
         match sign {
-            Sign::Answered => {
-                self.with_permission = true;
+            Sign::Recalled(group) => {
+                self.last_recall = Some(now);
+                self.without_permission.remove(&group);
                 self.answered(now);
             }
-            Sign::Busy => self.answered(now),
+            Sign::Answered | Sign::Busy => self.answered(now),
             Sign::NotPermitted(group) => {
-                self.without_permission.insert(group);
-                if self.with_permission {
-                    self.answered(now);
-                } else if was_halted || self.without_permission.len() >= GROUPS_WITHOUT_PERMISSION {
-                    self.stop(
-                        "10007 in every group: the account has no permission".into(),
-                        now,
-                        true,
-                    );
+                self.without_permission.entry(group).or_insert(now);
+                let since = |at: &&Instant| self.last_recall.is_none_or(|recall| **at >= recall);
+                let groups = self.without_permission.values().filter(since).count();
+                if was_halted || groups >= GROUPS_WITHOUT_PERMISSION {
+                    let why = "10007 in every group: the account has no permission";
+                    self.stop(why.into(), now, true);
                 }
+            }
+            Sign::Credential(_) if self.renewed_at.is_some_and(|renewed_at| began < renewed_at) => {
             }
             Sign::Credential(why) => {
                 if self.credential_refused || was_halted {
                     self.stop(why, now, true);
                 }
                 self.credential_refused = true;
+                self.renewed_at = Some(now);
             }
             Sign::Configuration(why) => self.stop(why, now, true),
             Sign::Unreachable(why) => {
@@ -163,10 +172,16 @@ impl Circuit {
     }
 
     fn stop(&mut self, why: String, now: Instant, needs_person: bool) {
-        let wait =
-            self.halted.as_ref().map_or(PROBES[0], |halted| (halted.wait * 2).min(PROBES[1]));
-        let halt = Halt { why, needs_person };
-        self.halted = Some(Halted { halt, next_probe: now + wait, wait });
+        let (wait, next_probe) = match &self.halted {
+            // A call that was under way when calls stopped is no probe.
+            Some(halted) if now < halted.next_probe => (halted.wait, halted.next_probe),
+            Some(halted) => {
+                let wait = (halted.wait * 2).min(PROBES[1]);
+                (wait, now + wait)
+            }
+            None => (PROBES[0], now + PROBES[0]),
+        };
+        self.halted = Some(Halted { halt: Halt { why, needs_person }, next_probe, wait });
     }
 }
 
@@ -183,17 +198,17 @@ mod tests {
         let mut circuit = Circuit::default();
         let now = Instant::now();
         assert!(circuit.gate(now, 5).is_ok());
-        assert!(circuit.saw(Sign::Configuration("10041".into()), now));
+        assert!(circuit.saw(Sign::Configuration("10041".into()), now, now));
         assert!(circuit.halt().is_some_and(|halt| halt.needs_person));
         assert!(circuit.gate(now, 0).is_err());
         let later = now + PROBES[0];
         assert!(circuit.gate(later, 1).is_err(), "one probe at a time");
         assert!(circuit.gate(later, 0).is_ok());
-        assert!(!circuit.saw(Sign::Configuration("10041".into()), later));
+        assert!(!circuit.saw(Sign::Configuration("10041".into()), later, later));
         assert!(circuit.gate(later + PROBES[0], 0).is_err(), "probes grow rarer");
         circuit.try_now(later);
         assert!(circuit.gate(later, 0).is_ok());
-        assert!(circuit.saw(Sign::Answered, later));
+        assert!(circuit.saw(Sign::Answered, later, later));
         assert!(circuit.gate(later, 100).is_ok());
     }
 
@@ -201,31 +216,66 @@ mod tests {
     fn a_credential_is_renewed_once() {
         let mut circuit = Circuit::default();
         let now = Instant::now();
-        assert!(!circuit.saw(Sign::Credential("70001".into()), now));
-        assert!(!circuit.saw(Sign::Answered, now));
-        assert!(!circuit.saw(Sign::Credential("70001".into()), now));
-        assert!(circuit.saw(Sign::Credential("70001".into()), now));
+        assert!(!circuit.saw(Sign::Credential("70001".into()), now, now));
+        assert!(!circuit.saw(Sign::Answered, now, now));
+        assert!(!circuit.saw(Sign::Credential("70001".into()), now, now));
+        assert!(circuit.saw(Sign::Credential("70001".into()), now, now));
     }
 
     #[test]
     fn no_permission_in_one_group_is_that_groups_affair() {
         let mut circuit = Circuit::default();
         let now = Instant::now();
-        assert!(!circuit.saw(Sign::NotPermitted(1), now));
-        assert!(!circuit.saw(Sign::NotPermitted(1), now));
-        circuit.saw(Sign::Answered, now);
-        for group in 2..9 {
-            assert!(!circuit.saw(Sign::NotPermitted(group), now));
+        assert!(!circuit.saw(Sign::NotPermitted(1), now, now));
+        assert!(!circuit.saw(Sign::NotPermitted(1), now, now));
+        assert!(!circuit.is_permitted_elsewhere(1));
+        for group in 2..9_i64 {
+            let now = now + Duration::from_secs(group.unsigned_abs());
+            circuit.saw(Sign::Recalled(100), now, now);
+            assert!(circuit.is_permitted_elsewhere(1));
+            assert!(!circuit.saw(Sign::NotPermitted(group), now, now));
         }
+    }
+
+    #[test]
+    fn calls_under_way_do_not_make_probes_rarer() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        for _ in 0..50 {
+            circuit.saw(Sign::Configuration("10041".into()), now, now);
+        }
+        assert!(circuit.gate(now + PROBES[0], 0).is_ok());
+    }
+
+    #[test]
+    fn refusals_of_the_old_credential_do_not_count_against_the_new_one() {
+        let mut circuit = Circuit::default();
+        let began = Instant::now();
+        let now = began + Duration::from_millis(50);
+        for _ in 0..10 {
+            assert!(!circuit.saw(Sign::Credential("70001".into()), began, now));
+        }
+        assert!(circuit.saw(Sign::Credential("70001".into()), now, now));
+    }
+
+    #[test]
+    fn a_permission_that_is_taken_away_stops_calls() {
+        let mut circuit = Circuit::default();
+        let now = Instant::now();
+        circuit.saw(Sign::Recalled(1), now, now);
+        let later = now + Duration::from_secs(1);
+        assert!(!circuit.saw(Sign::NotPermitted(1), later, later));
+        assert!(!circuit.saw(Sign::NotPermitted(2), later, later));
+        assert!(circuit.saw(Sign::NotPermitted(3), later, later));
     }
 
     #[test]
     fn no_permission_anywhere_stops_calls() {
         let mut circuit = Circuit::default();
         let now = Instant::now();
-        assert!(!circuit.saw(Sign::NotPermitted(1), now));
-        assert!(!circuit.saw(Sign::NotPermitted(2), now));
-        assert!(circuit.saw(Sign::NotPermitted(3), now));
+        assert!(!circuit.saw(Sign::NotPermitted(1), now, now));
+        assert!(!circuit.saw(Sign::NotPermitted(2), now, now));
+        assert!(circuit.saw(Sign::NotPermitted(3), now, now));
     }
 
     #[test]
@@ -234,13 +284,16 @@ mod tests {
         let now = Instant::now();
         for n in 0..100 {
             let sign = if n % 5 == 0 { Sign::Answered } else { unreachable() };
-            assert!(!circuit.saw(sign, now + Duration::from_millis(n * 100)));
+            assert!(!circuit.saw(sign, now, now + Duration::from_millis(n * 100)));
         }
         let later = now + Duration::from_secs(20);
         for _ in 0..100 {
-            assert!(!circuit.saw(unreachable(), later), "all at once: one broken connection");
+            assert!(
+                !circuit.saw(unreachable(), later, later),
+                "all at once: one broken connection"
+            );
         }
-        assert!(circuit.saw(unreachable(), later + UNREACHABLE_FOR));
+        assert!(circuit.saw(unreachable(), later, later + UNREACHABLE_FOR));
         assert!(!circuit.is_healthy(later));
         assert!(circuit.halt().is_some_and(|halt| !halt.needs_person));
     }

@@ -25,6 +25,8 @@ use tokio::time::Instant;
 const WINDOW: Duration = Duration::from_secs(1);
 /// Slower than this it never gets because of complaints.
 const SLOWEST: u32 = 10;
+/// So long a limit that Chat told is heeded.
+const TOLD_FOR: Duration = Duration::from_hours(1);
 /// Calls a second won back by each second without complaint.
 const CREEP: u32 = 5;
 /// Complaints closer together than this are about the same burst.
@@ -46,10 +48,16 @@ pub struct Limiter {
 /// What Chat's complaints made of the pace.
 struct Pace {
     /// What Chat says that it takes.
-    told: Option<u32>,
+    told: Option<Told>,
     /// Nothing leaves before.
     not_before: Option<Instant>,
     slowed: Option<Slowed>,
+}
+
+/// A limit that Chat told. Callbacks are not signed as a whole, so it is believed for a while only.
+struct Told {
+    rate: u32,
+    until: Instant,
 }
 
 struct Slowed {
@@ -114,10 +122,16 @@ impl Limiter {
     /// Chat told how many calls it takes in a second: goes no faster from now on, where that is less
     /// than the setting.
     pub fn limit_to(&self, calls_per_second: u32) {
+        let now = Instant::now();
         let mut pace = self.pace();
-        pace.told = (calls_per_second < self.calls_per_second).then_some(calls_per_second.max(1));
+        // 0 is what a field that could not be read looks like.
+        let lower = (1..self.calls_per_second).contains(&calls_per_second);
+        pace.told = lower.then(|| Told {
+            rate: calls_per_second.max(SLOWEST).min(self.calls_per_second),
+            until: now + TOLD_FOR,
+        });
         if pace.told.is_some() && pace.slowed.is_none() {
-            pace.slowed = Some(Slowed::new(self.calls_per_second, Instant::now()));
+            pace.slowed = Some(Slowed::new(self.calls_per_second, now));
         }
     }
 
@@ -128,7 +142,8 @@ impl Limiter {
     }
 
     fn rate_at(&self, pace: &Pace, now: Instant) -> u32 {
-        let most = pace.told.unwrap_or(self.calls_per_second);
+        let told = pace.told.as_ref().filter(|told| now < told.until);
+        let most = told.map_or(self.calls_per_second, |told| told.rate);
         pace.slowed.as_ref().map_or(most, |slowed| {
             let clean = now.saturating_duration_since(slowed.since).as_secs();
             let won_back = CREEP.saturating_mul(u32::try_from(clean).unwrap_or(u32::MAX));
@@ -254,7 +269,7 @@ mod tests {
             let most = most_in_a_second(&times);
             assert!(most <= calls as usize, "{most} of {calls} in a second");
             // Idle for long, then at full speed: the saved credit must not add up.
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             let times = permits(&limiter, 5, || 0).await;
             assert!(most_in_a_second(&times) <= calls as usize);
         }
@@ -319,7 +334,11 @@ mod tests {
         assert_eq!(limiter.rate(), 50);
         tokio::time::sleep(Duration::from_mins(1)).await;
         assert_eq!(limiter.rate(), 100);
-        limiter.limit_to(200);
+        limiter.limit_to(1);
+        assert_eq!(limiter.rate(), SLOWEST);
+        tokio::time::sleep(TOLD_FOR).await;
+        assert_eq!(limiter.rate(), 190);
+        limiter.limit_to(0);
         assert_eq!(limiter.rate(), 190);
     }
 
@@ -327,9 +346,9 @@ mod tests {
     async fn nothing_leaves_while_held() {
         let limiter = Limiter::new(190);
         let start = Instant::now();
-        limiter.slow_down(Duration::from_secs(60));
+        limiter.slow_down(Duration::from_mins(1));
         limiter.hold(Duration::from_secs(1));
         limiter.permit().await;
-        assert!(start.elapsed() >= Duration::from_secs(60));
+        assert!(start.elapsed() >= Duration::from_mins(1));
     }
 }

@@ -40,8 +40,10 @@ pub struct Circumstances {
     pub conversation_id: ConversationId,
     /// Whether other calls succeed, so that a failure is about this one.
     pub healthy: bool,
-    /// Whether the account was let do its work in some group.
-    pub permitted_somewhere: bool,
+    /// Whether the account was let do its work elsewhere since this group first refused it.
+    pub permitted_elsewhere: bool,
+    /// Whether calls stand still and this one was a probe.
+    pub halted: bool,
     /// Failures that a job may have.
     pub max_attempts: u32,
 }
@@ -161,16 +163,25 @@ impl<R: Rng> Court<'_, R> {
         };
         let mut sign = Sign::Answered;
         let mut slow_down = None;
+        let conversation_id = self.circumstances.conversation_id;
         for job in self.jobs {
             match code_of(job).map(|code| (code, Class::of_item(code))) {
-                Some((code, Class::Configuration)) => sign = Sign::Configuration(explain(code)),
+                Some((0, _)) => sign = Sign::Recalled(conversation_id),
+                Some((code, Class::Configuration)) => {
+                    sign = Sign::Configuration(explain(code));
+                    break;
+                }
+                Some((_, Class::NotPermitted)) if sign == Sign::Answered => {
+                    sign = Sign::NotPermitted(conversation_id);
+                }
                 Some((_, Class::RateLimited { wait })) => slow_down = Some(wait),
                 _ => {}
             }
         }
+        let circumstances = *self.circumstances;
         let updates = self.each(|job| match code_of(job) {
             None => Fate { unclear: true, ..Fate::again("left out of the answer".into(), true) },
-            Some(code) => item(code, job),
+            Some(code) => item(code, job, &circumstances),
         });
         Ruling { outcome: CallOutcome::Answered, slow_down, ..ruling(updates, sign) }
     }
@@ -196,16 +207,9 @@ impl<R: Rng> Court<'_, R> {
                 (Sign::Configuration(why.clone()), self.each(|_| Fate::later(why.clone(), SOON)))
             }
             Class::NotPermitted => {
-                let here_alone = self.circumstances.permitted_somewhere;
-                let sign = Sign::NotPermitted(self.circumstances.conversation_id);
-                let fate = |job: &LeasedJob| {
-                    if here_alone || job.failures + 1 >= TRIES_WITHOUT_PERMISSION {
-                        Fate::ends(JobState::Refused, code)
-                    } else {
-                        Fate::again(why.clone(), true)
-                    }
-                };
-                (sign, self.each(fate))
+                let circumstances = *self.circumstances;
+                let sign = Sign::NotPermitted(circumstances.conversation_id);
+                (sign, self.each(|job| not_permitted(code, job, &circumstances)))
             }
             Class::GroupGone => {
                 (Sign::Answered, self.each(|_| Fate::ends(JobState::Refused, code)))
@@ -216,7 +220,8 @@ impl<R: Rng> Court<'_, R> {
                 (Sign::Answered, self.each(|_| Fate::later(why.clone(), Duration::ZERO)))
             }
             Class::Dead | Class::Gone | Class::Refused => {
-                (Sign::Answered, self.each(|job| item(code, job)))
+                let circumstances = *self.circumstances;
+                (Sign::Answered, self.each(|job| item(code, job, &circumstances)))
             }
             Class::Unknown | Class::Done => {
                 let why = format!("{why}: {info}");
@@ -264,13 +269,12 @@ impl<R: Rng> Court<'_, R> {
 }
 
 /// What one message's code means for its job.
-fn item(code: i64, job: &LeasedJob) -> Fate {
+fn item(code: i64, job: &LeasedJob, circumstances: &Circumstances) -> Fate {
     match Class::of_item(code) {
         Class::Done => Fate::ends(JobState::Recalled, 0),
         Class::Gone => Fate::ends(JobState::Gone, code),
-        Class::Refused | Class::GroupGone | Class::NotPermitted => {
-            Fate::ends(JobState::Refused, code)
-        }
+        Class::Refused | Class::GroupGone => Fate::ends(JobState::Refused, code),
+        Class::NotPermitted => not_permitted(code, job, circumstances),
         Class::Dead => Fate::ends(JobState::Dead, code),
         Class::Retry => Fate { ret_code: Some(code), ..Fate::again(explain(code), true) },
         Class::RateLimited { .. } | Class::GroupBusy | Class::Credential | Class::Configuration => {
@@ -278,6 +282,20 @@ fn item(code: i64, job: &LeasedJob) -> Fate {
         }
         Class::Unknown => unknown(code, &explain(code), job),
     }
+}
+
+/// No permission is this group's affair where others give it, and everybody's where none does.
+fn not_permitted(code: i64, job: &LeasedJob, circumstances: &Circumstances) -> Fate {
+    if circumstances.permitted_elsewhere {
+        return Fate::ends(JobState::Refused, code);
+    }
+    if circumstances.halted {
+        return Fate::later(explain(code), SOON);
+    }
+    if job.failures + 1 >= TRIES_WITHOUT_PERMISSION {
+        return Fate::ends(JobState::Refused, code);
+    }
+    Fate::again(explain(code), true)
 }
 
 fn unknown(code: i64, why: &str, job: &LeasedJob) -> Fate {
@@ -333,7 +351,8 @@ mod tests {
             now: NOW,
             conversation_id: 1,
             healthy: true,
-            permitted_somewhere: true,
+            permitted_elsewhere: true,
+            halted: false,
             max_attempts: 12,
         }
     }
@@ -348,13 +367,13 @@ mod tests {
 
     #[test]
     fn each_message_gets_its_own_answer() {
+        use JobState::{Dead, Gone, Recalled, Refused, Retry};
         let jobs: Vec<_> = (1..=9).map(|seq| job(seq, 0)).collect();
         let codes = [0, 10030, 10031, 10032, 10033, 10004, 10002, 987_654];
         let mut items: Vec<_> = (1..=8).zip(codes).map(|(seq, code)| (seq, Some(code))).collect();
         items.push((9, None));
         items.reverse();
         let ruling = ruled(&jobs, &answer(0, &items));
-        use JobState::{Dead, Gone, Recalled, Refused, Retry};
         let expected = [Recalled, Gone, Refused, Refused, Refused, Dead, Retry, Retry, Retry];
         assert_eq!(states(&ruling), expected);
         assert_eq!(ruling.outcome, CallOutcome::Answered);
@@ -450,13 +469,18 @@ mod tests {
     #[test]
     fn no_permission_is_the_groups_affair_once_others_permit() {
         let mut first = circumstances();
-        first.permitted_somewhere = false;
+        first.permitted_elsewhere = false;
         let mut random = StdRng::seed_from_u64(1);
         let no = answer(10_007, &[]);
         let ruling = rule(&[job(1, 0), job(2, 4)], &no, &first, &mut random);
         assert_eq!(states(&ruling), [JobState::Retry, JobState::Refused]);
         assert_eq!(ruling.sign, Sign::NotPermitted(1));
         assert_eq!(states(&ruled(&[job(1, 0)], &no)), [JobState::Refused]);
+        first.halted = true;
+        let probe = rule(&[job(1, 9)], &no, &first, &mut random);
+        assert_eq!((states(&probe), probe.updates[0].failed), (vec![JobState::Retry], false));
+        let item = answer(0, &[(1, Some(10_007))]);
+        assert_eq!(rule(&[job(1, 0)], &item, &first, &mut random).sign, Sign::NotPermitted(1));
     }
 
     #[test]

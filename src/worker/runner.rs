@@ -22,19 +22,27 @@ use super::scheduler::{Batch, Scheduler};
 use crate::chat::client::Client;
 use crate::model::{Clock, JobId, JobState, Timestamp};
 use crate::store::{
-    Error, FinishedCall, JobEvent, JobEvents, Jobs, Lease, LeaseRequest, QueuedJob, SettledJob,
+    CallOutcome, Error, FinishedCall, JobEvent, JobEvents, JobUpdate, Jobs, Lease, LeaseRequest,
+    LeasedJob, QueuedJob, SettledJob,
 };
 
 /// Leases that wait for their permit. At 190 calls a second eight of them cover 42 ms of a slow
 /// commit, and hold up a graver message that comes meanwhile for no longer.
 const AHEAD: usize = 8;
+/// Connections that may be in the making while further calls leave. Calls that wait for theirs arrive
+/// in a burst; with the default pace, so many fit between it and Chat's limit.
+const CONNECTING: usize = 8;
 /// Jobs read at once when the picture is built.
-const PAGE: usize = 10_000;
+const PAGE: usize = 50_000;
 /// A call of an earlier process counts until it has left Chat's window of a second; the rest is for
 /// the way there.
 const WINDOW: Duration = Duration::from_millis(1_500);
 /// Between attempts to record what a call did.
 const RECORD_AGAIN: Duration = Duration::from_millis(250);
+/// So often while stopping.
+const RECORD_WHILE_STOPPING: u32 = 20;
+/// A call that panicked is made again after so long, its jobs one by one.
+const PANICKED_AGAIN: Duration = Duration::from_secs(1);
 /// Members notice a recall in an audio-video group for one hour only (page `recall`).
 const AV_CHAT_ROOM_LIMIT: Duration = Duration::from_hours(1);
 
@@ -116,24 +124,11 @@ impl Worker {
         let now = clock.now();
         let put_back = store.recover(now).await?;
         let limiter = Limiter::new(options.calls_per_second);
-        // Calls of an earlier process are still in Chat's window, whatever our clock did since.
-        if let Some(last) = store.last_call_at().await?
-            && last.after(WINDOW) > now
-        {
+        // Calls of an earlier process may still be in Chat's window. When they left is not asked: the
+        // clock may have been set since.
+        if store.last_call_at().await?.is_some() {
             limiter.hold(WINDOW);
         }
-        let mut scheduler = Scheduler::new(options.batch_size);
-        let mut after = 0;
-        loop {
-            let page = store.waiting(after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = last.job_id;
-            for job in page {
-                scheduler.push(job, now);
-            }
-        }
-        tracing::info!(waiting = scheduler.len(), put_back, "recall queue loaded");
-
         let (pause, paused_in) = watch::channel(paused);
         let (status_out, status) = watch::channel(Status::default());
         let (try_now, try_now_in) = mpsc::channel(1);
@@ -153,13 +148,16 @@ impl Worker {
         });
         let (ready, ready_in) = mpsc::channel(AHEAD);
         let (reports, reports_in) = mpsc::channel(AHEAD);
-        let planner = Planner {
+        let mut planner = Planner {
             shared: Arc::clone(&shared),
-            scheduler,
+            scheduler: Scheduler::new(shared.options.batch_size),
             in_flight: 0,
             ready,
             status: status_out,
+            reload: false,
         };
+        planner.load().await?;
+        tracing::info!(waiting = planner.scheduler.len(), put_back, "recall queue loaded");
         tasks.spawn(planner.run(events, reports_in, try_now_in));
         tasks.spawn(send(shared, ready_in, reports));
         tasks.close();
@@ -188,6 +186,12 @@ impl Worker {
         self.status.clone()
     }
 
+    /// Whether it works: false once its planner has ended, which only a bug or a stop can do.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.status.has_changed().is_ok()
+    }
+
     /// Leases nothing more, gives back what did not leave, waits for the calls under way.
     pub async fn stop(&self) {
         self.stop.cancel();
@@ -206,9 +210,25 @@ struct Planner {
     in_flight: usize,
     ready: mpsc::Sender<Leased>,
     status: watch::Sender<Status>,
+    /// The picture may lack something.
+    reload: bool,
 }
 
 impl Planner {
+    /// Adds to the picture what waits and is not in it.
+    async fn load(&mut self) -> Result<(), Error> {
+        let mut after = 0;
+        loop {
+            let page = self.shared.store.waiting(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.job_id;
+            let now = self.shared.clock.now();
+            for job in page {
+                self.scheduler.push(job, now);
+            }
+        }
+    }
+
     async fn run(
         mut self,
         mut events: JobEvents,
@@ -218,6 +238,9 @@ impl Planner {
         let shared = Arc::clone(&self.shared);
         let mut pause = shared.pause.clone();
         loop {
+            if self.reload {
+                self.reload = self.load().await.is_err();
+            }
             let wake = self.plan().await;
             self.publish();
             tokio::select! {
@@ -256,6 +279,8 @@ impl Planner {
                     self.scheduler.withdraw(job_id);
                 }
             }
+            // Something may have been committed that nobody was told of.
+            JobEvent::Failed => self.reload = true,
             JobEvent::Limit(calls_per_second) => {
                 self.shared.limiter.limit_to(calls_per_second);
                 tracing::warn!(rate = self.shared.limiter.rate(), "Chat told its limit");
@@ -424,13 +449,13 @@ async fn send(
             biased;
             () = shared.stop.cancelled() => false,
             _ = pause.wait_for(|paused| *paused) => false,
-            () = shared.limiter.permit() => true,
+            () = permit(&shared) => true,
         };
         if permitted {
             let (shared, reports) = (Arc::clone(&shared), reports.clone());
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
-                let report = call(&shared, leased).await;
+                let report = call_contained(&shared, leased).await;
                 // The planner is gone only when everything ends.
                 let _ = reports.send(report).await;
             });
@@ -441,17 +466,66 @@ async fn send(
     }
 }
 
+/// Waits until a call may leave and will leave at once: a call that waits for its connection would
+/// reach Chat at a time that nobody paced.
+async fn permit(shared: &Shared) {
+    shared.client.connected(CONNECTING).await;
+    shared.limiter.permit().await;
+}
+
 /// Gives back a lease whose call did not leave.
 async fn give_back(shared: &Shared, leased: Leased) -> Report {
     let Leased { lease, batch } = leased;
     let now = shared.clock.now();
     let again = batch.jobs.iter().map(|job| (job.job_id, now)).collect();
-    if let Err(error) = shared.store.unlease(lease).await {
-        // The lease stays until the next start puts it back.
-        tracing::error!(error = %error, "a lease cannot be given back");
-        return Report { batch, again: HashMap::new(), alone: false };
-    }
+    let done =
+        persist(shared, "a lease cannot be given back", || shared.store.unlease(lease.clone()));
+    // If it fails for good, the lease stays until the next start puts it back.
+    let again = if done.await.is_some() { again } else { HashMap::new() };
     Report { batch, again, alone: false }
+}
+
+/// Makes a call; a panic within it ends as this call's failure, its outcome unclear.
+async fn call_contained(shared: &Arc<Shared>, leased: Leased) -> Report {
+    let (lease, batch) = (leased.lease.clone(), leased.batch.clone());
+    let task = {
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move { call(&shared, leased).await })
+    };
+    if let Ok(report) = task.await {
+        return report;
+    }
+    tracing::error!(call.id = lease.call_id, "a recall call panicked");
+    let now = shared.clock.now();
+    let due_at = now.after(PANICKED_AGAIN);
+    let update = |job: &LeasedJob| {
+        let failures = job.failures + 1;
+        let dead = failures >= shared.options.max_attempts;
+        JobUpdate {
+            job_id: job.job_id,
+            lease: job.lease,
+            state: if dead { JobState::Dead } else { JobState::Retry },
+            ret_code: None,
+            reason: Some("the call failed inside quell: see the log".to_owned()),
+            due_at,
+            failed: true,
+            unclear: true,
+        }
+    };
+    let updates: Vec<_> = lease.jobs.iter().map(update).collect();
+    let finished = FinishedCall {
+        call_id: lease.call_id,
+        started_at: now,
+        finished_at: now,
+        duration_ms: 0,
+        http_status: None,
+        error_code: None,
+        outcome: CallOutcome::Unclear,
+    };
+    record(shared, &finished, &updates).await;
+    let waits = updates.iter().filter(|update| update.state == JobState::Retry);
+    let again = waits.map(|update| (update.job_id, due_at)).collect();
+    Report { batch, again, alone: true }
 }
 
 /// Makes one call and records what came of it.
@@ -473,12 +547,13 @@ async fn call(shared: &Shared, leased: Leased) -> Report {
             now: finished_at,
             conversation_id: conversation.conversation_id,
             healthy: circuit.is_healthy(Instant::now()),
-            permitted_somewhere: circuit.is_permitted_somewhere(),
+            permitted_elsewhere: circuit.is_permitted_elsewhere(conversation.conversation_id),
+            halted: circuit.halt().is_some(),
             max_attempts: shared.options.max_attempts,
         }
     };
     let ruling = ruling::rule(&lease.jobs, &result, &circumstances, &mut *lock(&shared.random));
-    heed(shared, &ruling);
+    heed(shared, &ruling, began);
     let Ruling { updates, alone, .. } = &ruling;
     let again = updates
         .iter()
@@ -520,7 +595,7 @@ fn reason(lease: &Lease) -> Option<String> {
 }
 
 /// Slows down, stops or goes on as the answer asks.
-fn heed(shared: &Shared, ruling: &Ruling) {
+fn heed(shared: &Shared, ruling: &Ruling, began: Instant) {
     if let Some(wait) = ruling.slow_down {
         shared.limiter.slow_down(wait);
         tracing::warn!(
@@ -533,7 +608,7 @@ fn heed(shared: &Shared, ruling: &Ruling) {
         shared.client.renew_user_sig();
     }
     let mut circuit = lock(&shared.circuit);
-    if circuit.saw(ruling.sign.clone(), Instant::now()) {
+    if circuit.saw(ruling.sign.clone(), began, Instant::now()) {
         if let Some(halt) = circuit.halt() {
             metrics::gauge!("quell_recall_halted").set(1.0);
             tracing::error!(
@@ -549,16 +624,31 @@ fn heed(shared: &Shared, ruling: &Ruling) {
 }
 
 /// Records a call's end, however long that takes: what Chat did must not be forgotten.
-async fn record(shared: &Shared, finished: &FinishedCall, updates: &[crate::store::JobUpdate]) {
+async fn record(shared: &Shared, finished: &FinishedCall, updates: &[JobUpdate]) {
+    let recorded = persist(shared, "a call's end cannot be recorded", || {
+        shared.store.finish(finished.clone(), updates.to_vec())
+    });
+    if let Some(settled) = recorded.await {
+        count(&settled);
+    }
+}
+
+/// Repeats what the store refuses until it does it. While stopping, patience ends: the next start
+/// finds the lease and treats its outcome as unclear.
+async fn persist<T, F>(shared: &Shared, failure: &str, mut attempt: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut while_stopping = 0;
     loop {
-        match shared.store.finish(finished.clone(), updates.to_vec()).await {
-            Ok(settled) => return count(&settled),
-            Err(Error::Closed) => {
-                tracing::error!(call.id = finished.call_id, "a call's end could not be recorded");
-                return;
-            }
+        match attempt().await {
+            Ok(done) => return Some(done),
             Err(error) => {
-                tracing::error!(error = %error, call.id = finished.call_id, "a call's end waits to be recorded");
+                tracing::error!(error = %error, "{failure}");
+                while_stopping += u32::from(shared.stop.is_cancelled());
+                if matches!(error, Error::Closed) || while_stopping > RECORD_WHILE_STOPPING {
+                    return None;
+                }
                 tokio::time::sleep(RECORD_AGAIN).await;
             }
         }
@@ -570,6 +660,12 @@ fn count(settled: &[SettledJob]) {
         if job.state.is_final() {
             metrics::counter!("quell_recalled_messages_total", "result" => job.state.as_str())
                 .increment(1);
+            tracing::info!(
+                job.id = job.job_id,
+                job.state = job.state.as_str(),
+                exposure_ms = job.exposure.map(|exposure| exposure.total_ms()),
+                "recall job ended"
+            );
         }
         if let Some(exposure) = job.exposure {
             let time = |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0));

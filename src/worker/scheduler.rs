@@ -459,7 +459,7 @@ mod tests {
                         next_id += 1;
                         let due_at = now.after(Duration::from_secs(delay));
                         let severity = Severity::ALL[severity];
-                        let job = QueuedJob { due_at, background, ..job(next_id, group, severity) };
+                        let job = QueuedJob { background, due_at, ..job(next_id, group, severity) };
                         expected.insert(next_id, job.clone());
                         if alone { scheduler.push_alone(job, now) } else { scheduler.push(job, now) }
                     }
@@ -479,7 +479,7 @@ mod tests {
                 }
                 prop_assert_eq!(scheduler.len(), expected.len());
             }
-            now = now.after(Duration::from_secs(60));
+            now = now.after(Duration::from_mins(1));
             while left(scheduler.next(now), &mut expected, now)? {}
             prop_assert!(expected.is_empty(), "{expected:?}");
             prop_assert!(scheduler.lanes.is_empty() && scheduler.order.is_empty());

@@ -4,14 +4,18 @@
 
 mod callback_listener;
 mod chat_client;
-mod figures;
 mod main_path;
 mod operating;
 mod process;
 mod proofs;
+mod rules_cases;
+mod rules_engine;
+mod rules_files;
+mod rules_mistakes;
 mod scheduling;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;
 mod sim_traffic;
 mod support;
+mod text_properties;

@@ -262,7 +262,7 @@ async fn the_commands_work_with_and_without_a_daemon() {
     assert_eq!(run(&["guard", "reset", "bait"]).await.0, Some(1));
     assert_eq!(run(&["resume"]).await.0, Some(0));
     let app = home.start(&[]).await;
-    tokio::time::timeout(Duration::from_secs(60), app.drain()).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), app.drain()).await.unwrap();
     assert_eq!(home.sim.recalled().len(), 1);
     app.stop().await;
 }

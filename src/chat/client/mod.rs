@@ -11,6 +11,7 @@
 //! repeats or answers by itself would break the count of calls. URLs are never logged and never part
 //! of an error.
 
+mod connecting;
 mod history;
 mod recall;
 
@@ -25,6 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use self::connecting::Connecting;
 use super::error::Class;
 use super::usersig::UserSig;
 use super::wire::Integer;
@@ -153,6 +155,7 @@ impl<T> Answer<T> {
 /// Calls Chat's REST API as one administrator account. Cheap to share, not to clone.
 pub struct Client {
     http: reqwest::Client,
+    connecting: Connecting,
     base_url: Url,
     app_id: AppId,
     user_sig: UserSig,
@@ -172,8 +175,10 @@ impl Client {
                 "time-out of calls is no longer than the 3 s that Chat may take"
             );
         }
+        let connecting = Connecting::new();
         Ok(Self {
-            http: http_client(&options, base_url.scheme() == "https")?,
+            http: http_client(&options, base_url.scheme() == "https", connecting.clone())?,
+            connecting,
             app_id: options.app_id,
             user_sig: UserSig::new(
                 options.app_id,
@@ -191,6 +196,12 @@ impl Client {
     /// Makes the next call use a new `UserSig`, after Chat refused the present one.
     pub fn renew_user_sig(&self) {
         self.user_sig.renew();
+    }
+
+    /// Waits until at most so many connections are being made. A call that has to wait for its
+    /// connection leaves later than its caller believes.
+    pub async fn connected(&self, most_connecting: usize) {
+        self.connecting.at_most(most_connecting).await;
     }
 
     /// The account that calls are made as. Its own recalls and messages come back as callbacks.
@@ -276,7 +287,11 @@ fn base_url(text: &str) -> Result<Url, Error> {
     url.ok_or_else(|| Error::BaseUrl(text.to_owned()))
 }
 
-fn http_client(options: &ClientOptions, tls: bool) -> Result<reqwest::Client, Error> {
+fn http_client(
+    options: &ClientOptions,
+    tls: bool,
+    connecting: Connecting,
+) -> Result<reqwest::Client, Error> {
     install_crypto();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("quell/", env!("CARGO_PKG_VERSION")))
@@ -287,6 +302,7 @@ fn http_client(options: &ClientOptions, tls: bool) -> Result<reqwest::Client, Er
         .http1_only()
         .tcp_nodelay(true)
         .no_proxy()
+        .connector_layer(connecting)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never());
     if !tls {

@@ -89,7 +89,7 @@ async fn demo(args: &Args) -> Result<Report> {
         token: Some(CALLBACK_TOKEN.into()),
     };
     sim.call_back(&target)?;
-    output::note(format_args!("dashboard and metrics  http://{}/", app.admin_address()));
+    output::note(format_args!("probes and metrics     http://{}/metrics", app.admin_address()));
     output::note(format_args!("callbacks              {}", target.url));
     output::note(format_args!("simulated Chat         {}", sim.url()));
     output::note(format_args!("database               {}", folder.join("quell.db").display()));
@@ -194,7 +194,10 @@ async fn watch(args: &Args, app: &App, sim: &Sim, traffic: &Traffic, began: Inst
 async fn drain(app: &App) -> bool {
     let drained = async {
         let unfinished = || app.store().unfinished_by_state();
-        while unfinished().await.is_ok_and(|states| states.iter().any(|(state, _)| state != "held"))
+        // Where it cannot be read, nothing is known to be done.
+        while unfinished()
+            .await
+            .map_or(true, |states| states.iter().any(|(state, _)| state != "held"))
         {
             tokio::time::sleep(TICK).await;
         }

@@ -117,6 +117,12 @@ impl Report {
             format!("a call with {} sequences", self.largest_batch),
         );
         unless(self.drained, "recalls still wait".to_owned());
+        let Self { sent, acknowledged, .. } = self;
+        // A run that took nothing in proves nothing.
+        unless(
+            acknowledged * 10 >= sent * 9 && *sent > 0,
+            format!("only {acknowledged} of {sent} messages were acknowledged"),
+        );
         breaches
     }
 
@@ -245,8 +251,14 @@ mod tests {
 
     #[test]
     fn each_broken_promise_is_named() {
-        let fine =
-            Report { drained: true, max_calls_in_1s: 200, largest_batch: 10, ..Report::default() };
+        let fine = Report {
+            sent: 10,
+            acknowledged: 9,
+            drained: true,
+            max_calls_in_1s: 200,
+            largest_batch: 10,
+            ..Report::default()
+        };
         assert_eq!(fine.breaches(), Vec::<String>::new());
         let broken = Report {
             lost_messages: 1,
@@ -256,7 +268,7 @@ mod tests {
             largest_batch: 11,
             ..Report::default()
         };
-        assert_eq!(broken.breaches().len(), 6);
+        assert_eq!(broken.breaches().len(), 7);
         assert_eq!(broken.json()["lost"], 3);
     }
 }

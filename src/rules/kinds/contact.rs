@@ -47,11 +47,15 @@ const PATTERNS: &[(Kind, &str)] = &[
     (Kind::Phone, r"\+(?:\d[ ().-]{0,2}){9,14}\d"),
     (
         Kind::Wechat,
-        r"(?:微信|wechat|weixin|v信|(?:^|[^a-z])[vw]x?)(?:号|群|id|我|联系|搜|同号)?[^\w\n]{0,4}[a-z][a-z0-9_-]{5,19}",
+        r"(?:微信|wechat|weixin|(?:^|[^a-z])[vw]x?)(?:号|群|id|我|联系|搜|同号)?\s?[:：]\s?[a-z0-9][a-z0-9_-]{4,19}",
     ),
     (
         Kind::Wechat,
-        r"(?:微信|wechat|weixin|(?:^|[^a-z])[vw]x)(?:号|群|id|我|联系|搜|同号)?[^\w\n]{0,4}1?\d{6,11}",
+        r"(?:微信|wechat|weixin|(?:^|[^a-z])[vw]x)(?:号|群|id|我|联系|搜|同号)?[^\w\n]{0,4}[a-z][a-z-]{0,15}[0-9_][a-z0-9_-]{2,15}",
+    ),
+    (
+        Kind::Wechat,
+        r"(?:微信|wechat|weixin|(?:^|[^a-z])[vw]x)(?:号|群|id|我|联系|搜|同号)?[^\w\n]{0,4}1?\d{6,11}(?:\D|$)",
     ),
     (Kind::Qq, r"(?:^|[^a-z])(?:qq|q群|q号|企鹅|扣扣)(?:群|号|裙|群号)?[^\w\n]{0,4}[1-9]\d{4,10}"),
     (Kind::Telegram, r"(?:^|[^a-z0-9.])(?:t\.me|telegram\.me|telegram\.dog)/\+?[a-z0-9_]{3,}"),

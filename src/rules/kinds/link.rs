@@ -162,6 +162,9 @@ pub(crate) struct Link {
     path: String,
 }
 
+/// The longest host looked at, in characters, and the most labels of one.
+const MAX_HOST: usize = 255;
+const MAX_LABELS: usize = 16;
 const SCHEMES: &[&str] = &["http", "https", "ftp", "ftps", "hxxp", "hxxps", "ws", "wss"];
 /// Endings that are also words or the ends of file names: alone they are links only where the text
 /// does not go on as a sentence, or not at all.
@@ -202,12 +205,20 @@ pub(crate) fn links(text: &str) -> Vec<Link> {
         }
     }
     let schemes = links.len();
+    let mut next_scheme = 0;
+    // Up to here everything has been looked at: a run of dots and letters is, as a whole.
+    let mut done = 0;
     for (at, dot) in text.match_indices(['.', '。']) {
-        let taken = links[..schemes].iter().any(|link| link.at.contains(&at))
-            || links[schemes..].last().is_some_and(|last| at < last.at.end);
-        if !taken && let Some(link) = bare(text, at, dot.len()) {
-            links.push(link);
+        while links[..schemes].get(next_scheme).is_some_and(|link| link.at.end <= at) {
+            next_scheme += 1;
         }
+        let taken = links[..schemes].get(next_scheme).is_some_and(|link| link.at.contains(&at));
+        if at < done || taken {
+            continue;
+        }
+        let (link, seen) = bare(text, at, dot.len());
+        done = link.as_ref().map_or(seen, |link| link.at.end.max(seen));
+        links.extend(link);
     }
     links.sort_by_key(|link| link.at.start);
     links
@@ -276,18 +287,26 @@ fn is_host(host: &str) -> bool {
         && (labels.len() == 1 || last.chars().count() > 1 || last.parse::<u8>().is_ok())
 }
 
-/// An address without a scheme; `at` is where a dot stands.
-fn bare(text: &str, at: usize, dot: usize) -> Option<Link> {
+/// An address without a scheme, and up to where the text has been looked at; `at` is where a dot
+/// stands.
+fn bare(text: &str, at: usize, dot: usize) -> (Option<Link>, usize) {
     let (before, after) = (&text[..at], &text[at + dot..]);
     if !after.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return internationalised(text, at, dot);
+        return (internationalised(text, at, dot), at + dot);
     }
     let in_host = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '%');
-    let start = at - before.chars().rev().take_while(in_host).map(char::len_utf8).sum::<usize>();
-    let end = at + dot + after.chars().take_while(in_host).map(char::len_utf8).sum::<usize>();
+    let left = before.chars().rev().take(MAX_HOST).take_while(in_host);
+    let start = at - left.map(char::len_utf8).sum::<usize>();
+    let right = after.chars().take(MAX_HOST).take_while(in_host);
+    let end = at + dot + right.map(char::len_utf8).sum::<usize>();
     if text[..start].ends_with(['@', '/', ':', '\\', '=', '&']) || text[end..].starts_with('@') {
-        return internationalised(text, at, dot);
+        return (internationalised(text, at, dot), at + dot);
     }
+    (host_in_run(text, start, end), end)
+}
+
+/// The address that a run of host characters begins with, if it does.
+fn host_in_run(text: &str, start: usize, end: usize) -> Option<Link> {
     let run: Cow<'_, str> = match text.get(start..end)? {
         run if run.contains('%') => percent_encoding::percent_decode_str(run).decode_utf8_lossy(),
         run => run.into(),
@@ -306,14 +325,14 @@ fn bare(text: &str, at: usize, dot: usize) -> Option<Link> {
 
 /// The longest start of a dotted run that is a host under a known suffix.
 fn known_host(run: &str) -> Option<String> {
-    let labels: Vec<&str> = run.split('.').collect();
+    let labels: Vec<&str> = run.split('.').take(MAX_LABELS).collect();
     (2..=labels.len()).rev().find_map(|count| {
-        let host = labels[..count].join(".");
         let last = labels[count - 1];
         let known = last.bytes().all(|b| b.is_ascii_alphabetic() || last.starts_with("xn--"))
             && last.len() > 1
             && psl::suffix(last.as_bytes()).is_some_and(|suffix| suffix.is_known());
-        (known && is_host(&host)).then_some(host)
+        let host = known.then(|| labels[..count].join("."))?;
+        is_host(&host).then_some(host)
     })
 }
 
@@ -337,13 +356,18 @@ fn stands_alone(host: &str, after: &str) -> bool {
 /// A host in another script than Latin: its ending has to be one.
 fn internationalised(text: &str, at: usize, dot: usize) -> Option<Link> {
     let (before, after) = (&text[..at], &text[at + dot..]);
-    let letters: String = after.chars().take_while(|c| c.is_alphabetic() || *c == '-').collect();
+    let letters: String =
+        after.chars().take(MAX_HOST).take_while(|c| c.is_alphabetic() || *c == '-').collect();
     let ending = match GLUED.iter().find(|ending| letters.starts_with(**ending)) {
         Some(ending) => *ending,
         None if !letters.is_ascii() => letters.as_str(),
         None => return None,
     };
-    let name = before.chars().rev().take_while(|c| c.is_alphanumeric() || matches!(c, '-' | '.'));
+    let name = before
+        .chars()
+        .rev()
+        .take(MAX_HOST)
+        .take_while(|c| c.is_alphanumeric() || matches!(c, '-' | '.'));
     let start = at - name.map(char::len_utf8).sum::<usize>();
     let host_end = at + dot + ending.len();
     let host = idna::domain_to_ascii(&text[start..host_end].replace('。', ".")).ok()?;

@@ -26,6 +26,18 @@ pub(super) struct Known {
     pub conversation: Arc<Conversation>,
     pub incarnation: i64,
     pub destroyed_at: Option<Timestamp>,
+    /// When the life before this one ended.
+    pub began_after: Option<Timestamp>,
+}
+
+/// A message, as far as it decides which life of its conversation it belongs to.
+pub(super) struct Arrival<'a> {
+    pub group_id: &'a GroupId,
+    pub topic_id: &'a TopicId,
+    pub group_type: &'a GroupType,
+    pub msg_seq: i64,
+    pub sent_at: Timestamp,
+    pub content_hash: &'a [u8],
 }
 
 impl Conversations {
@@ -41,53 +53,58 @@ impl Conversations {
         self.known.retain(|(group, _), _| group != group_id);
     }
 
-    /// The conversation that a message sent at `at` belongs to, made where there is none.
+    /// The conversation that a message belongs to, made where there is none.
     ///
-    /// After its group was destroyed, an id stands for a new conversation: one with sequences of
-    /// its own. What was sent before then still belongs to the old one.
-    pub(super) async fn at(
+    /// After its group was destroyed, an id stands for a new conversation with sequences of its own.
+    /// What was sent before then still belongs to the old one, however late it comes.
+    pub(super) async fn of(
         &mut self,
         connection: &mut SqliteConnection,
-        group_id: &GroupId,
-        topic_id: &TopicId,
-        group_type: &GroupType,
-        at: Timestamp,
+        arrival: &Arrival<'_>,
     ) -> Result<Known, Error> {
-        let key = (group_id.clone(), topic_id.clone());
+        let key = (arrival.group_id.clone(), arrival.topic_id.clone());
+        let untyped = arrival.group_type.0.is_empty();
         if let Some(known) = self.known.get(&key)
-            && known.holds(at)
-            && (known.conversation.group_type == *group_type || group_type.0.is_empty())
+            && known.destroyed_at.is_none()
+            && known.began_after.is_none_or(|before| arrival.sent_at > before)
+            && (untyped || known.conversation.group_type == *arrival.group_type)
         {
             return Ok(known.clone());
         }
-        let latest = select_latest(connection, group_id, topic_id).await?;
-        let known = match latest {
-            Some(mut known) if known.holds(at) => {
-                if known.conversation.group_type != *group_type && !group_type.0.is_empty() {
-                    known = retype(connection, known, group_type).await?;
-                }
-                known
+        let lives = select_lives(connection, arrival.group_id, arrival.topic_id).await?;
+        let mut chosen = None;
+        for life in &lives {
+            if life.holds(arrival.sent_at) && !is_a_later_lifes(connection, life, arrival).await? {
+                chosen = Some(life.clone());
+                break;
             }
-            latest => {
-                let incarnation = latest.map_or(0, |known| known.incarnation + 1);
-                insert(connection, &key, incarnation, group_type, at).await?
+        }
+        let known = match chosen {
+            Some(known) if untyped || known.conversation.group_type == *arrival.group_type => known,
+            Some(known) => retype(connection, known, arrival.group_type).await?,
+            None => {
+                let last = lives.last();
+                let incarnation = last.map_or(0, |last| last.incarnation + 1);
+                let began_after = last.and_then(|last| last.destroyed_at);
+                let known = insert(connection, &key, incarnation, arrival).await?;
+                Known { began_after, ..known }
             }
         };
-        self.known.insert(key, known.clone());
+        if known.destroyed_at.is_none() {
+            self.known.insert(key, known.clone());
+        }
         Ok(known)
     }
 
-    /// The latest life of a conversation, if it was ever seen.
-    pub(super) async fn latest(
-        &mut self,
+    /// The life that a conversation had at a time, if it was ever seen.
+    pub(super) async fn at(
         connection: &mut SqliteConnection,
         group_id: &GroupId,
         topic_id: &TopicId,
+        at: Timestamp,
     ) -> Result<Option<Known>, Error> {
-        if let Some(known) = self.known.get(&(group_id.clone(), topic_id.clone())) {
-            return Ok(Some(known.clone()));
-        }
-        select_latest(connection, group_id, topic_id).await
+        let lives = select_lives(connection, group_id, topic_id).await?;
+        Ok(lives.into_iter().find(|life| life.holds(at)))
     }
 
     /// The number of a rule set.
@@ -118,38 +135,67 @@ impl Known {
     }
 }
 
-async fn select_latest(
+/// `MsgTime` has whole seconds, the end of a group milliseconds: within the second of the end, a time
+/// does not tell which life a message belongs to. It is a later one's where this life holds other
+/// content under its sequence.
+async fn is_a_later_lifes(
     connection: &mut SqliteConnection,
-    group_id: &GroupId,
-    topic_id: &TopicId,
-) -> Result<Option<Known>, Error> {
-    let row = sqlx::query(
-        "select conversation_id, incarnation, group_type, destroyed_at from conversations
-         where group_id = ? and topic_id = ? order by incarnation desc limit 1",
+    life: &Known,
+    arrival: &Arrival<'_>,
+) -> Result<bool, Error> {
+    let Some(destroyed_at) = life.destroyed_at else { return Ok(false) };
+    if arrival.sent_at.millis() % 1000 != 0 || arrival.sent_at.secs() != destroyed_at.secs() {
+        return Ok(false);
+    }
+    let other: Option<i64> = sqlx::query_scalar(
+        "select 1 from messages where conversation_id = ? and msg_seq = ? and content_hash <> ?",
     )
-    .bind(group_id.as_str())
-    .bind(topic_id.as_str())
+    .bind(life.conversation.conversation_id)
+    .bind(arrival.msg_seq)
+    .bind(arrival.content_hash)
     .fetch_optional(connection)
     .await
     .map_err(unavailable)?;
-    Ok(row.map(|row| Known {
-        conversation: Arc::new(Conversation {
-            conversation_id: row.get(0),
-            group_id: group_id.clone(),
-            topic_id: topic_id.clone(),
-            group_type: GroupType(row.get(2)),
-        }),
-        incarnation: row.get(1),
-        destroyed_at: row.get::<Option<i64>, _>(3).map(Timestamp),
-    }))
+    Ok(other.is_some())
+}
+
+/// All lives of a conversation, the first one first.
+async fn select_lives(
+    connection: &mut SqliteConnection,
+    group_id: &GroupId,
+    topic_id: &TopicId,
+) -> Result<Vec<Known>, Error> {
+    let rows = sqlx::query(
+        "select conversation_id, incarnation, group_type, destroyed_at from conversations
+         where group_id = ? and topic_id = ? order by incarnation",
+    )
+    .bind(group_id.as_str())
+    .bind(topic_id.as_str())
+    .fetch_all(connection)
+    .await
+    .map_err(unavailable)?;
+    let mut lives: Vec<Known> = Vec::with_capacity(rows.len());
+    for row in rows {
+        lives.push(Known {
+            conversation: Arc::new(Conversation {
+                conversation_id: row.get(0),
+                group_id: group_id.clone(),
+                topic_id: topic_id.clone(),
+                group_type: GroupType(row.get(2)),
+            }),
+            incarnation: row.get(1),
+            destroyed_at: row.get::<Option<i64>, _>(3).map(Timestamp),
+            began_after: lives.last().and_then(|life| life.destroyed_at),
+        });
+    }
+    Ok(lives)
 }
 
 async fn insert(
     connection: &mut SqliteConnection,
     (group_id, topic_id): &(GroupId, TopicId),
     incarnation: i64,
-    group_type: &GroupType,
-    at: Timestamp,
+    arrival: &Arrival<'_>,
 ) -> Result<Known, Error> {
     let conversation_id: ConversationId = sqlx::query_scalar(
         "insert into conversations (group_id, topic_id, incarnation, group_type, created_at)
@@ -158,8 +204,8 @@ async fn insert(
     .bind(group_id.as_str())
     .bind(topic_id.as_str())
     .bind(incarnation)
-    .bind(group_type.0.as_str())
-    .bind(at.millis())
+    .bind(arrival.group_type.0.as_str())
+    .bind(arrival.sent_at.millis())
     .fetch_one(connection)
     .await
     .map_err(unavailable)?;
@@ -168,10 +214,11 @@ async fn insert(
             conversation_id,
             group_id: group_id.clone(),
             topic_id: topic_id.clone(),
-            group_type: group_type.clone(),
+            group_type: arrival.group_type.clone(),
         }),
         incarnation,
         destroyed_at: None,
+        began_after: None,
     })
 }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::Row;
 
 use super::Sqlite;
+use super::conversations::Conversations;
 use super::open::unavailable;
 use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
@@ -71,24 +72,23 @@ impl Operation for Keep {
 impl Operation for Recalled {
     type Answer = ();
     async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        let latest = writing
-            .conversations
-            .latest(writing.connection, &self.group_id, &self.topic_id)
-            .await?;
+        let life =
+            Conversations::at(writing.connection, &self.group_id, &self.topic_id, self.at).await?;
         // Nothing of it was ever recorded, so there is no job to confirm.
-        let Some(known) = latest else { return Ok(()) };
+        let Some(known) = life else { return Ok(()) };
         let mut withdrawn: Vec<JobId> = Vec::new();
         for seq in &self.seqs {
             let ended = sqlx::query(
                 "update recall_jobs set
                      confirmed_at = coalesce(confirmed_at, ?1),
+                     confirmed_ours = max(confirmed_ours, ?2),
                      state = case
-                         when state in ('pending', 'retry', 'held', 'gone') and unclear and ?2
+                         when state in ('pending', 'retry', 'held', 'gone', 'dead') and unclear and ?2
                              then 'recalled'
                          when state in ('pending', 'retry', 'held') then 'gone'
                          else state end,
                      reason = case
-                         when state in ('pending', 'retry', 'held', 'gone') and unclear and ?2
+                         when state in ('pending', 'retry', 'held', 'gone', 'dead') and unclear and ?2
                              then 'confirmed by the recall callback'
                          when state in ('pending', 'retry', 'held') then 'recalled by ' || ?3
                          else reason end,

@@ -77,12 +77,25 @@ mod tests {
     async fn another_programs_database_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::at(&folder.path().join("other.db"));
-        let (store, _) = (open(&options).await.unwrap(), ());
-        drop(store);
+        drop(open(&options).await.unwrap());
         let mut other = open::connect_for_tests(&options).await;
         sqlx::query("pragma application_id = 7").execute(&mut other).await.unwrap();
         drop(other);
         assert!(matches!(open(&options).await, Err(Error::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn an_unmarked_database_with_tables_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.db");
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::query("create table theirs (x)").execute(&mut other).await.unwrap();
+        drop(other);
+        let before = std::fs::read(&path).unwrap();
+        assert!(matches!(migrate(&Options::at(&path)).await, Err(Error::Invalid(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
     #[tokio::test]

@@ -120,23 +120,45 @@ fn lock(database: &Path) -> Result<File, Error> {
     }
 }
 
+/// Refuses a file of another program before anything of it is changed.
+async fn refuse_foreign(options: &Options) -> Result<(), Error> {
+    if !options.path.exists() {
+        return Ok(());
+    }
+    let path = options.path.display();
+    let unavailable = |error: sqlx::Error| Error::Unavailable(format!("{path}: {error}"));
+    let mut connection = SqliteConnectOptions::new()
+        .filename(&options.path)
+        .busy_timeout(Duration::from_secs(5))
+        .connect()
+        .await
+        .map_err(unavailable)?;
+    let marked: i64 = sqlx::query_scalar("pragma application_id")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(unavailable)?;
+    let tables: i64 = sqlx::query_scalar("select count(*) from sqlite_master")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(unavailable)?;
+    connection.close().await.map_err(unavailable)?;
+    if marked == APPLICATION_ID || (marked == 0 && tables == 0) {
+        Ok(())
+    } else {
+        Err(Error::Invalid(format!("{path} is a database of another program")))
+    }
+}
+
 async fn connect(options: &Options) -> Result<SqliteConnection, Error> {
+    refuse_foreign(options).await?;
     let mut connection = connect_options(options)
         .connect()
         .await
         .map_err(|error| Error::Unavailable(format!("{}: {error}", options.path.display())))?;
-    let marked: i64 = scalar(&mut connection, "pragma application_id").await?;
-    if marked == 0 {
-        sqlx::query("pragma application_id = 1903519084")
-            .execute(&mut connection)
-            .await
-            .map_err(unavailable)?;
-    } else if marked != APPLICATION_ID {
-        return Err(Error::Invalid(format!(
-            "{} is a database of another program",
-            options.path.display()
-        )));
-    }
+    sqlx::query("pragma application_id = 1903519084")
+        .execute(&mut connection)
+        .await
+        .map_err(unavailable)?;
     Ok(connection)
 }
 
@@ -188,7 +210,17 @@ where
 /// What a failure inside SQLite means to the caller.
 #[expect(clippy::needless_pass_by_value, reason = "it is an argument of map_err")]
 pub(super) fn unavailable(error: sqlx::Error) -> Error {
-    Error::Unavailable(error.to_string())
+    // Constraint, mismatch, range, misuse: about what was asked. Everything else (full, input or
+    // output, busy, read-only, corrupt, a worker that ended) is about the database.
+    let about_the_statement = error
+        .as_database_error()
+        .and_then(|error| error.code()?.parse::<i64>().ok())
+        .is_some_and(|code| [1, 18, 19, 20, 21, 25].contains(&(code & 0xff)));
+    if about_the_statement {
+        Error::Refused(error.to_string())
+    } else {
+        Error::Unavailable(error.to_string())
+    }
 }
 
 /// A bare connection, for tests that damage a database.

@@ -7,6 +7,7 @@ use serde_json::json;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
+use super::conversations::Arrival;
 use super::open::{scalar, unavailable};
 use super::rows::{Insert, Query};
 use super::writer::Writing;
@@ -14,7 +15,7 @@ use crate::model::{Element, JobId, JobState, Message, Source, Timestamp, Verdict
 use crate::store::{Conversation, Error, JobEvent, NewJob, QueuedJob, Record, Recorded};
 
 /// The next free row of each table that the writer numbers itself, so that a batch needs no answer
-/// to know its ids. A number used in a transaction that failed is never used again.
+/// to know its ids.
 pub(super) struct Ids {
     message: i64,
     conflict: i64,
@@ -151,7 +152,7 @@ pub(super) async fn all(
         outcomes[*place] = beside(writing, row, &known, &mut hits, &mut jobs).await?;
     }
     HITS.run(writing.connection, &hits, bind_hit).await?;
-    enqueue(writing, &jobs).await?;
+    enqueue(writing, &mut jobs).await?;
     Ok(outcomes)
 }
 
@@ -159,12 +160,16 @@ async fn prepare<'a>(writing: &mut Writing<'_>, record: &'a Record) -> Result<Pr
     let message = &record.message;
     let known = writing
         .conversations
-        .at(
+        .of(
             writing.connection,
-            &message.key.group_id,
-            &message.key.topic_id,
-            &message.group_type,
-            message.sent_at,
+            &Arrival {
+                group_id: &message.key.group_id,
+                topic_id: &message.key.topic_id,
+                group_type: &message.group_type,
+                msg_seq: seq_to_i64(message.key.msg_seq),
+                sent_at: message.sent_at,
+                content_hash: &message.content_hash,
+            },
         )
         .await?;
     let version = record.judgement.rules_version.as_str();
@@ -345,7 +350,10 @@ fn bind_hit<'q>(query: Query<'q>, row: &'q HitRow<'_>) -> Query<'q> {
 }
 
 /// Puts jobs into the queue; one for which an unfinished job is there already is left out.
-async fn enqueue(writing: &mut Writing<'_>, jobs: &[JobRow<'_>]) -> Result<(), Error> {
+async fn enqueue(writing: &mut Writing<'_>, jobs: &mut [JobRow<'_>]) -> Result<(), Error> {
+    if jobs.iter().any(|job| job.state == JobState::Pending) {
+        hold_tripped(writing.connection, jobs).await?;
+    }
     let chunks = JOBS.run(writing.connection, jobs, bind_job).await?;
     for (range, inserted) in chunks {
         let all_new = inserted == range.len() as u64;
@@ -355,6 +363,27 @@ async fn enqueue(writing: &mut Writing<'_>, jobs: &[JobRow<'_>]) -> Result<(), E
             {
                 writing.events.push(JobEvent::Queued(row.queued()));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Holds jobs whose rule tripped while they were on their way here.
+async fn hold_tripped(
+    connection: &mut SqliteConnection,
+    jobs: &mut [JobRow<'_>],
+) -> Result<(), Error> {
+    let tripped: Vec<String> = sqlx::query_scalar("select 'rule:' || rule_id from tripped_rules")
+        .fetch_all(connection)
+        .await
+        .map_err(unavailable)?;
+    if tripped.is_empty() {
+        return Ok(());
+    }
+    for row in jobs.iter_mut().filter(|row| row.state == JobState::Pending) {
+        if tripped.contains(&row.job.requested_by.to_string()) {
+            row.state = JobState::Held;
+            row.reason = Some("rule tripped");
         }
     }
     Ok(())

@@ -26,6 +26,8 @@ use crate::store::{Error, JobEvent, Record, Recorded};
 const OPERATIONS: usize = 4096;
 /// Most operations in one transaction.
 const OPERATIONS_AT_ONCE: usize = 64;
+/// While unhealthy, whether that is over is tried so often.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait before the database is opened again after a failure.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
 
@@ -145,7 +147,7 @@ impl Writer {
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        !self.shared.unhealthy.load(Ordering::Relaxed)
+        !self.shared.unhealthy.load(Ordering::Relaxed) && !self.operations.is_closed()
     }
 
     /// Does what waits, then ends.
@@ -197,6 +199,10 @@ impl Task {
                 n = records.recv_many(&mut batch.entries, self.batch), if !records.is_closed() => {
                     if n == 0 { break; }
                 }
+                () = tokio::time::sleep(TRY_AGAIN), if self.shared.unhealthy.load(Ordering::Relaxed) => {
+                    // Nobody may write while we say that we cannot.
+                    let _ = self.transaction(&[], &mut []).await;
+                }
                 () = stop.cancelled() => {
                     // Nothing new is let in; what was let in is still done.
                     records.close();
@@ -244,10 +250,18 @@ impl Task {
             }
             Err(error) => error,
         };
-        if batch.entries.len() + batch.operations.len() == 1 {
+        tracing::error!(
+            error = %error,
+            messages = batch.entries.len(),
+            operations = batch.operations.len(),
+            "a transaction failed"
+        );
+        // What ails the database ails every part; what one part is refused for, the others are not.
+        if matches!(error, Error::Unavailable(_))
+            || batch.entries.len() + batch.operations.len() == 1
+        {
             return batch.fail(&error);
         }
-        tracing::warn!(error = %error, "a transaction failed; its parts are tried alone");
         let mut parts: VecDeque<Batch> = VecDeque::new();
         parts.extend(
             batch
@@ -262,17 +276,8 @@ impl Task {
                 .map(|entry| Batch { entries: vec![entry], ..Batch::default() }),
         );
         while let Some(part) = parts.pop_front() {
-            if self.is_down().await {
-                part.fail(&error);
-            } else {
-                Box::pin(self.write(part)).await;
-            }
+            Box::pin(self.write(part)).await;
         }
-    }
-
-    /// Whether the database cannot be opened at the moment.
-    async fn is_down(&mut self) -> bool {
-        self.connection.is_none() && self.connect().await.is_err()
     }
 
     async fn connect(&mut self) -> Result<(), Error> {
@@ -322,6 +327,7 @@ impl Task {
                 // Its state is unknown: a rollback may fail too, and a failed sync must not be
                 // repeated on the same file handle.
                 metrics::counter!("quell_store_failures_total").increment(1);
+                self.tell(vec![JobEvent::Failed]);
                 if let Some(connection) = self.connection.take() {
                     let _ = connection.close_hard().await;
                 }
