@@ -7,7 +7,7 @@ mod chat_client;
 mod main_path;
 mod operating;
 mod process;
-mod promises;
+mod proved;
 mod rules_cases;
 mod rules_engine;
 mod rules_files;
