@@ -33,7 +33,7 @@ const AHEAD: usize = 8;
 /// in a burst; with the default pace, so many fit between it and Chat's limit.
 const CONNECTING: usize = 8;
 /// Jobs read at once when the picture is built.
-const PAGE: usize = 10_000;
+const PAGE: usize = 50_000;
 /// A call of an earlier process counts until it has left Chat's window of a second; the rest is for
 /// the way there.
 const WINDOW: Duration = Duration::from_millis(1_500);
