@@ -226,6 +226,7 @@ const CODES: &[Known] = &[
     code(90_001, Dead, "the request's JSON could not be parsed"),
     code(90_002, Dead, "MsgBody has another shape"),
     code(90_003, Dead, "To_Account is missing"),
+    code(90_004, Dead, "the request has another shape"),
     code(90_005, Dead, "MsgRandom is missing"),
     code(90_006, Dead, "MsgTimeStamp is missing"),
     code(90_007, Dead, "MsgBody is no array"),

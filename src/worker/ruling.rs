@@ -384,41 +384,60 @@ mod tests {
         );
     }
 
-    /// One row for each class of codes that stands for a whole call of one message.
+    /// Every code of the provider's list (page `errors`), said of a call with one message.
     #[test]
-    fn every_class_of_call_error_has_its_consequence() {
+    fn every_code_has_its_consequence() {
         use JobState::{Dead, Gone, Refused, Retry};
-        let rows: &[(&[i64], JobState, bool)] = &[
-            (
-                &[10_002, 20_004, 20_005, 60_008, 60_013, 60_014, 70_169, 70_202, 70_500, 91_000],
-                Retry,
-                true,
-            ),
-            (&[60_007, 60_011, 60_018, 60_019, 10_006, 70_050, 60_028, 10_023], Retry, false),
-            (
-                &[60_004, 60_005, 60_025, 70_001, 70_002, 70_003, 70_005, 70_052, 20_002],
-                Retry,
-                false,
-            ),
-            (
-                &[10_041, 10_026, 60_002, 60_006, 60_010, 60_020, 60_026, 70_009, 70_013, 70_403],
-                Retry,
-                false,
-            ),
-            (&[10_007, 10_010, 10_015, 10_031, 10_032, 10_033], Refused, false),
-            (&[10_030], Gone, false),
-            (&[10_003], Retry, false),
-            (&[10_004, 10_011, 60_003, 70_107, 93_000], Dead, false),
-            (&[424_242], Retry, true),
+        let transient: &[i64] = &[
+            10_002, 20_004, 20_005, 20_027, 20_028, 60_008, 60_013, 60_014, 70_169, 70_202, 70_500,
+            80_003, 90_992, 90_994, 90_995, 91_000,
+        ];
+        let unknown: &[i64] = &[70_346, 70_347, 70_348, 70_401, 424_242];
+        let too_frequent: &[i64] = &[10_006, 60_007, 60_011, 60_018, 60_019, 60_028, 70_050];
+        let group_busy: &[i64] = &[10_023];
+        let credential: &[i64] =
+            &[20_002, 60_004, 60_005, 60_025, 70_001, 70_002, 70_003, 70_005, 70_052];
+        let configuration: &[i64] = &[
+            10_003, 10_026, 10_041, 10_059, 11_000, 60_002, 60_006, 60_009, 60_010, 60_012, 60_016,
+            60_017, 60_020, 60_021, 60_026, 60_027, 70_009, 70_013, 70_014, 70_016, 70_020, 70_051,
+            70_114, 70_398, 70_403, 70_404, 72_000, 72_002, 80_005, 90_009,
+        ];
+        let dead: &[i64] = &[
+            10_004, 10_005, 10_011, 10_012, 10_016, 10_017, 10_018, 10_019, 10_051, 10_052, 20_001,
+            60_003, 60_015, 70_107, 70_206, 70_399, 70_402, 71_000, 80_001, 80_002, 80_004, 90_001,
+            90_002, 90_003, 90_004, 90_005, 90_006, 90_007, 90_008, 90_010, 93_000, 110_013,
+        ];
+        let refused: &[i64] = &[10_007, 10_010, 10_015, 10_031, 10_032, 10_033, 10_044, 20_016];
+        let gone: &[i64] = &[10_030, 20_022];
+        let rows = [
+            (transient, Retry, true),
+            (unknown, Retry, true),
+            (too_frequent, Retry, false),
+            (group_busy, Retry, false),
+            (credential, Retry, false),
+            (configuration, Retry, false),
+            (dead, Dead, false),
+            (refused, Refused, false),
+            (gone, Gone, false),
         ];
         for (codes, state, failed) in rows {
-            for &code in *codes {
+            for &code in codes {
                 let ruling = ruled(&[job(1, 0)], &answer(code, &[]));
                 let update = &ruling.updates[0];
-                assert_eq!((update.state, update.failed), (*state, *failed), "code {code}");
+                assert_eq!((update.state, update.failed), (state, failed), "code {code}");
                 assert_eq!(ruling.error_code, Some(code));
-                let slows = [60_007, 60_011, 60_018, 60_019, 10_006, 70_050, 60_028];
-                assert_eq!(ruling.slow_down.is_some(), slows.contains(&code), "code {code}");
+                assert_eq!(ruling.slow_down.is_some(), too_frequent.contains(&code), "code {code}");
+                let signs = (
+                    matches!(ruling.sign, Sign::Credential(_)),
+                    matches!(ruling.sign, Sign::Configuration(_)),
+                    matches!(ruling.sign, Sign::Unreachable(_)),
+                );
+                let expected = (
+                    credential.contains(&code),
+                    configuration.contains(&code),
+                    transient.contains(&code),
+                );
+                assert_eq!(signs, expected, "code {code}");
             }
         }
     }
