@@ -20,10 +20,11 @@ use crate::config::{self, Config, Mistake, RecallMode};
 use crate::http::listener::{self, Limits, Listener};
 use crate::http::{self, Access, Admin, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
-use crate::model::{Clock, RuleId, RulesVersion};
+use crate::model::{Clock, GroupId, MsgSeq, RuleId, RulesVersion, TopicId};
+use crate::repair::{self, Repair};
 use crate::rules::{self, CompiledRules};
 use crate::store::sqlite::{self, Sqlite};
-use crate::store::{self, Control};
+use crate::store::{self, Audit, By, Control, Filter, Gaps, View};
 use crate::worker::{self, Worker};
 
 /// Requests under way get so long to finish when stopping.
@@ -37,6 +38,7 @@ pub struct App {
     admin: Listener,
     intake: Arc<Intake>,
     worker: Arc<Worker>,
+    repair: Option<Arc<Repair>>,
     store: Arc<Sqlite>,
     operator: Arc<Steering>,
     stop: CancellationToken,
@@ -107,24 +109,7 @@ impl App {
         let admin_socket = bind("admin.listen", config.admin.listen).await?;
         let store = Arc::new(open_store(config).await?);
         let client = client(config, Arc::clone(&clock))?;
-        let intake = Intake::new(
-            verifier(config),
-            rules,
-            Arc::clone(&store) as _,
-            Arc::clone(&clock),
-            intake::Options {
-                enforce: config.recall.mode == RecallMode::Live,
-                identifier: config.chat.identifier.as_str().into(),
-                guard: intake::Limits {
-                    trip_share: config.guard.trip_share,
-                    trip_min_senders: config.guard.trip_min_senders,
-                    rule_recalls_per_minute: config.guard.rule_recalls_per_minute,
-                    sender_recalls_per_minute: config.guard.sender_recalls_per_minute,
-                },
-            },
-        )
-        .await?;
-        let intake = Arc::new(intake);
+        let intake = Arc::new(start_intake(config, rules, &store, &clock).await?);
         let worker = Worker::start(
             Arc::clone(&store) as _,
             client,
@@ -135,6 +120,11 @@ impl App {
         )
         .await?;
         let worker = Arc::new(worker);
+        let repair = config
+            .history
+            .repair
+            .then(|| start_repair(config, &store, &intake, &worker, &clock))
+            .transpose()?;
         let webhook = Webhook {
             intake: Arc::clone(&intake),
             max_body_bytes: config.server.max_body_bytes,
@@ -147,6 +137,7 @@ impl App {
             store: Arc::clone(&store),
             intake: Arc::clone(&intake),
             worker: Arc::clone(&worker),
+            repair: repair.clone(),
             rules_path: config.rules.path.clone(),
         });
         let admin = Admin {
@@ -175,7 +166,7 @@ impl App {
             version = env!("CARGO_PKG_VERSION"),
             "quell is listening"
         );
-        Ok(Self { callbacks, admin, intake, worker, store, operator, stop, tasks })
+        Ok(Self { callbacks, admin, intake, worker, repair, store, operator, stop, tasks })
     }
 
     /// Where callbacks are taken in.
@@ -214,6 +205,9 @@ impl App {
     pub async fn stop(self) {
         tracing::info!("stopping");
         self.callbacks.stop().await;
+        if let Some(repair) = &self.repair {
+            repair.stop().await;
+        }
         self.worker.stop().await;
         self.admin.stop().await;
         self.stop.cancel();
@@ -232,6 +226,7 @@ struct Steering {
     store: Arc<Sqlite>,
     intake: Arc<Intake>,
     worker: Arc<Worker>,
+    repair: Option<Arc<Repair>>,
     rules_path: PathBuf,
 }
 
@@ -273,6 +268,9 @@ impl Operator for Steering {
         let version = rules.version().clone();
         self.intake.reload(rules).await.map_err(|error| error.to_string())?;
         Ok(version)
+    }
+    fn wake_repair(&self) -> bool {
+        self.repair.as_ref().map(|repair| repair.wake()).is_some()
     }
     fn rules_version(&self) -> RulesVersion {
         self.intake.rules().version().clone()
@@ -341,6 +339,119 @@ fn worker_options(config: &Config) -> worker::Options {
         send_reason: config.recall.send_reason,
         roaming: Duration::from_hours(24 * u64::from(config.chat.roaming_days)),
     }
+}
+
+async fn start_intake(
+    config: &Config,
+    rules: CompiledRules,
+    store: &Arc<Sqlite>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Intake, store::Error> {
+    let options = intake::Options {
+        enforce: config.recall.mode == RecallMode::Live,
+        identifier: config.chat.identifier.as_str().into(),
+        guard: intake::Limits {
+            trip_share: config.guard.trip_share,
+            trip_min_senders: config.guard.trip_min_senders,
+            rule_recalls_per_minute: config.guard.rule_recalls_per_minute,
+            sender_recalls_per_minute: config.guard.sender_recalls_per_minute,
+        },
+    };
+    let (store, clock) = (Arc::clone(store) as _, Arc::clone(clock));
+    Intake::new(verifier(config), rules, store, clock, options).await
+}
+
+/// Reads stretches of history while no daemon runs.
+pub struct Backfiller {
+    store: Arc<Sqlite>,
+    repair: Repair,
+}
+
+impl Backfiller {
+    /// Opens the store, under its lock, and loads the rules.
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let store = Arc::new(open_store(config).await?);
+        let rules = load_rules(&config.rules.path)?;
+        let intake = Arc::new(start_intake(config, rules, &store, &clock).await?);
+        let repair = Repair::start(
+            Arc::clone(&store) as _,
+            intake,
+            client(config, Arc::clone(&clock))?,
+            clock,
+            repair_options(config, repair::Scope::Backfills),
+            Box::new(|| false),
+        );
+        Ok(Self { store, repair })
+    }
+
+    /// Has a stretch of history read; `to` 0 stands for the newest. Answers its number.
+    pub async fn read(
+        &self,
+        by: &By,
+        group: &GroupId,
+        topic: &TopicId,
+        from: MsgSeq,
+        to: MsgSeq,
+    ) -> Result<i64, store::Error> {
+        let id = self.store.start_backfill(by, group, topic, from, to).await?;
+        self.repair.wake();
+        Ok(id)
+    }
+
+    /// How far a stretch was read, as `v_backfills` shows it.
+    pub async fn look(&self, id: i64) -> Result<Option<serde_json::Value>, store::Error> {
+        let filter = Filter { cursor: Some(id.saturating_add(1)), limit: 1, ..Filter::default() };
+        let page = self.store.page(View::Backfills, &filter).await?;
+        Ok(page.objects().into_iter().find(|row| row["backfill_id"] == id))
+    }
+
+    /// Ends a backfill. Answers whether there was one to end.
+    pub async fn cancel(&self, by: &By, id: i64) -> Result<bool, store::Error> {
+        self.store.cancel_backfill(by, id).await
+    }
+
+    /// Finishes the call under way and closes the store.
+    pub async fn stop(self) {
+        self.repair.stop().await;
+        self.store.close().await;
+    }
+}
+
+fn repair_options(config: &Config, scope: repair::Scope) -> repair::Options {
+    let history = &config.history;
+    repair::Options {
+        calls_per_second: history.calls_per_second,
+        grace: Duration::from_millis(history.grace_ms),
+        probe_after: Duration::from_secs(history.probe_after_seconds),
+        probe_active: Duration::from_hours(history.probe_active_hours),
+        reread_after: Duration::from_mins(history.reread_after_minutes),
+        scope,
+    }
+}
+
+fn start_repair(
+    config: &Config,
+    store: &Arc<Sqlite>,
+    intake: &Arc<Intake>,
+    worker: &Arc<Worker>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Repair>> {
+    let options = repair_options(config, repair::Scope::Everything);
+    let worker = Arc::clone(worker);
+    let recalls_wait = move || {
+        let status = worker.status();
+        status.waiting > 0 && !status.paused && status.halted.is_none()
+    };
+    // Connections of its own: a slow history must not stand in the way of a recall.
+    let repair = Repair::start(
+        Arc::clone(store) as _,
+        Arc::clone(intake),
+        client(config, Arc::clone(clock))?,
+        Arc::clone(clock),
+        options,
+        Box::new(recalls_wait),
+    );
+    Ok(Arc::new(repair))
 }
 
 fn limits(server: &config::Server) -> Limits {

@@ -15,6 +15,7 @@
 //! | 2 | [`chat`] | Chat's protocol: callbacks verified and read, REST calls made |
 //! | 3 | [`intake`] | the one path a message takes, from bytes to recorded |
 //! | 3 | [`worker`] | the recall queue: what goes next, how fast, and what an answer means |
+//! | 4 | [`repair`] | what the callbacks missed: found by sequence, pulled from history |
 //! | 4 | [`http`] | the listeners and their routes |
 //! | 4 | [`sim`] | a simulated Chat to try things against |
 //! | 5 | [`app`] | builds everything from the configuration, owns start and stop |
@@ -32,6 +33,7 @@ pub mod config;
 pub mod http;
 pub mod intake;
 pub mod model;
+pub mod repair;
 pub mod rules;
 pub mod sim;
 pub mod store;

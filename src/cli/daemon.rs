@@ -49,10 +49,15 @@ pub struct Database {
 }
 
 impl Reach {
+    /// Who acts, for the record.
+    pub fn actor(&self) -> String {
+        let user = || std::env::var("USER").ok().filter(|name| !name.is_empty());
+        self.actor.clone().or_else(user).unwrap_or_else(|| "cli".to_owned())
+    }
+
     /// Finds out what there is.
     pub async fn target(&self, config: &Config) -> Result<Target> {
-        let user = || std::env::var("USER").ok().filter(|name| !name.is_empty());
-        let actor = self.actor.clone().or_else(user).unwrap_or_else(|| "cli".to_owned());
+        let actor = self.actor();
         let options = app::store_options(config);
         if !options.path.exists() {
             bail!("{} is not there: nothing was ever recorded", options.path.display());
@@ -181,11 +186,11 @@ impl Target {
 }
 
 impl Daemon {
-    async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value> {
+    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value> {
         self.send(self.http.get(format!("{}{path}", self.base)).query(query)).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.send(self.http.post(format!("{}{path}", self.base)).json(body)).await
     }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod backfill;
 pub mod config;
 pub mod daemon;
 pub mod demo;
@@ -49,6 +50,7 @@ enum Command {
     Resume(pause::ResumeArgs),
     Jobs(jobs::Args),
     Guard(guard::Args),
+    Backfill(backfill::Args),
     Migrate(migrate::Args),
     Healthcheck(healthcheck::Args),
     Sim(sim::Args),
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => pause::resume(&args),
         Command::Jobs(args) => jobs::run(&args),
         Command::Guard(args) => guard::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Sim(args) => sim::run(&args),

@@ -40,6 +40,9 @@ pub trait Operator: Send + Sync {
     /// Reads the rules file again. A broken one leaves everything as it is, and is told.
     async fn reload(&self) -> Result<RulesVersion, String>;
 
+    /// Says that there is history to pull. Answers whether anybody pulls any.
+    fn wake_repair(&self) -> bool;
+
     /// The version of the rules in force.
     fn rules_version(&self) -> RulesVersion;
 }
@@ -69,6 +72,10 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
     // Where it cannot be read, the gauges keep what they last said.
     if let Ok(unfinished) = admin.store.unfinished_by_state().await {
         show_queue(&unfinished);
+    }
+    if let Ok(missing) = admin.store.open_sequences().await {
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        metrics::gauge!("quell_gaps_open_sequences").set(f64::from(missing));
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], admin.telemetry.render()).into_response()

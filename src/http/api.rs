@@ -33,6 +33,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Answer {
         "in_flight": worker.in_flight,
         "unfinished": unfinished,
         "tripped": tripped,
+        "missing_sequences": admin.store.open_sequences().await?,
         "rules_version": admin.operator.rules_version(),
     })))
 }
@@ -122,6 +123,69 @@ pub(super) async fn reload(State(admin): State<Admin>, actor: Extension<Actor>) 
     }
 }
 
+/// A stretch of history to be read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stretch {
+    group: String,
+    #[serde(default)]
+    topic: String,
+    /// The smallest sequence; where roaming begins, where nothing is said.
+    from: Option<u64>,
+    /// The largest; the newest that there is, where nothing is said.
+    to: Option<u64>,
+}
+
+pub(super) async fn start_backfill(
+    State(admin): State<Admin>,
+    actor: Extension<Actor>,
+    body: Bytes,
+) -> Answer {
+    let stretch: Stretch = read(&body)?;
+    let (from, to) = (stretch.from.unwrap_or(1), stretch.to.unwrap_or(0));
+    let refuse = |status, why: &str| Err(Problem::new(status, why));
+    if stretch.group.is_empty() {
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "group must not be empty");
+    }
+    if stretch.to.is_some_and(|to| to == 0 || to > MAX_SEQ) || from == 0 || from > MAX_SEQ {
+        let why = "from and to are sequences: 1 to 4294967295";
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
+    if stretch.to.is_some_and(|to| from > to) {
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "from must not be larger than to");
+    }
+    let (group, topic) = (stretch.group.into(), stretch.topic.into());
+    if !admin.operator.wake_repair() {
+        return refuse(StatusCode::CONFLICT, "history.repair is switched off");
+    }
+    let id = admin.store.start_backfill(&by(&admin, &actor), &group, &topic, from, to).await?;
+    admin.operator.wake_repair();
+    one_backfill(&admin, id).await
+}
+
+/// `MsgSeq` has 32 bits.
+const MAX_SEQ: u64 = u32::MAX as u64;
+
+pub(super) async fn backfill(State(admin): State<Admin>, Path(id): Path<i64>) -> Answer {
+    one_backfill(&admin, id).await
+}
+
+pub(super) async fn cancel_backfill(
+    State(admin): State<Admin>,
+    actor: Extension<Actor>,
+    Path(id): Path<i64>,
+) -> Answer {
+    let cancelled = admin.store.cancel_backfill(&by(&admin, &actor), id).await?;
+    Ok(Json(json!({ "cancelled": cancelled })))
+}
+
+async fn one_backfill(admin: &Admin, id: i64) -> Answer {
+    let filter = Filter { cursor: Some(id.saturating_add(1)), limit: 1, ..Filter::default() };
+    let page = admin.store.page(View::Backfills, &filter).await?;
+    let found = page.objects().into_iter().find(|backfill| backfill["backfill_id"] == id);
+    found.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such backfill"))
+}
+
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body)
@@ -153,6 +217,17 @@ pub(super) async fn list(
 ) -> Answer {
     let view = View::from_word(&view)
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such list"))?;
+    page(&admin, view, listed).await
+}
+
+pub(super) async fn backfills(
+    State(admin): State<Admin>,
+    Query(listed): Query<Listed>,
+) -> Answer {
+    page(&admin, View::Backfills, listed).await
+}
+
+async fn page(admin: &Admin, view: View, listed: Listed) -> Answer {
     let filter = Filter {
         group: listed.group,
         topic: listed.topic,

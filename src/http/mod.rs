@@ -55,6 +55,9 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
         .route("/api/v1/resume", post(api::resume))
         .route("/api/v1/jobs/{change}", post(api::change_jobs))
         .route("/api/v1/guard/reset", post(api::reset_rule))
+        .route("/api/v1/backfills", get(api::backfills).post(api::start_backfill))
+        .route("/api/v1/backfills/{id}", get(api::backfill))
+        .route("/api/v1/backfills/{id}/cancel", post(api::cancel_backfill))
         .route("/api/v1/{view}", get(api::list))
         .route("/-/reload", post(api::reload))
         .layer(from_fn_with_state(access, access::check));

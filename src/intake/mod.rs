@@ -64,6 +64,14 @@ pub enum Taken {
     Noted,
 }
 
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    pub recorded: Recorded,
+    /// Whether a recall was asked for.
+    pub recall: bool,
+}
+
 /// Why a callback was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -134,7 +142,8 @@ impl Intake {
         let received_at = self.clock.now();
         match wire::parse(authentic, body, received_at) {
             Ok(Event::Message(message)) => {
-                return self.record(*message).await.map(Taken::Recorded);
+                let taken = self.record(*message).await?;
+                return Ok(Taken::Recorded(taken.recorded));
             }
             Ok(Event::Recalled { group_id, topic_id, operator, seqs, at }) => {
                 let ours = operator == self.options.identifier;
@@ -173,8 +182,14 @@ impl Intake {
         Ok(Taken::Noted)
     }
 
+    /// Takes in a message that no callback brought, or that is another by now. It is judged by the
+    /// rules in force, and recalled like any other.
+    pub async fn take_history(&self, message: Message) -> Result<Judged, Error> {
+        self.record(message).await
+    }
+
     /// Judges a message and records it with what follows.
-    async fn record(&self, message: Message) -> Result<Recorded, Refused> {
+    async fn record(&self, message: Message) -> Result<Judged, Error> {
         let rules = self.rules.load();
         let signals = self.windows.observe(&rules, &message);
         let judgement = rules.judge(&message, &signals);
@@ -188,6 +203,7 @@ impl Intake {
         });
         // The record goes to the store, so what is told of it afterwards is kept here.
         let told = told(&message, &judgement);
+        let recall = job.is_some();
         let recorded = self.store.record(Record { message, judgement, signals, job }).await;
         if matches!(recorded, Ok(Recorded::New | Recorded::Conflict)) {
             told.tell();
@@ -200,7 +216,7 @@ impl Intake {
         for (rule, why) in trips {
             self.trip(&rule, &why).await;
         }
-        Ok(recorded?)
+        Ok(Judged { recorded: recorded?, recall })
     }
 
     /// Lets a rule fall to shadow. Its new jobs are held already; this holds the waiting ones.

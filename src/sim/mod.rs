@@ -267,6 +267,17 @@ impl Sim {
         lock(&self.shared.world).append_tip(group, topic, r#"{"OpType":1}"#, now).ok()
     }
 
+    /// A member takes a message back. Without a callback: those can get lost, too.
+    pub fn take_back(&self, group: &GroupId, seq: MsgSeq) {
+        lock(&self.shared.world).take_back(group, seq);
+    }
+
+    /// A member edits a message. No callback is known to tell of it.
+    pub fn edit(&self, group: &GroupId, seq: MsgSeq, text: &str) {
+        let body = json!([{"MsgType": "TIMTextElem", "MsgContent": {"Text": text}}]);
+        lock(&self.shared.world).edit(group, seq, &body.to_string());
+    }
+
     /// Every REST call that arrived, oldest first.
     #[must_use]
     pub fn log(&self) -> Vec<Arrival> {

@@ -374,6 +374,25 @@ impl World {
 
     /// Marks a sender's messages among the newest as recalled, without a word to anybody. Has no
     /// effect in an audio-video group, and says so to nobody either.
+    /// A member takes a message back: no administrator's recall.
+    pub(super) fn take_back(&mut self, id: &GroupId, seq: MsgSeq) {
+        if let Some(stored) = self.entry(id, seq) {
+            stored.state = Kept::Recalled;
+        }
+    }
+
+    /// A message's body becomes another, as it does when its sender edits it.
+    pub(super) fn edit(&mut self, id: &GroupId, seq: MsgSeq, body: &str) {
+        if let Some(stored) = self.entry(id, seq) {
+            stored.body = body.into();
+        }
+    }
+
+    fn entry(&mut self, id: &GroupId, seq: MsgSeq) -> Option<&mut Stored> {
+        let talk = self.groups.get_mut(id)?.conversations.get_mut(&TopicId::default())?;
+        talk.entries.get_mut(&seq)
+    }
+
     pub(super) fn recall_by_sender(
         &mut self,
         id: &GroupId,

@@ -31,17 +31,21 @@ pub enum View {
     Hits,
     Recalls,
     Calls,
+    Gaps,
+    Backfills,
     Operations,
 }
 
 impl View {
-    const WORDS: [(&'static str, Self); 7] = [
+    const WORDS: [(&'static str, Self); 9] = [
         ("messages", Self::Messages),
         ("conflicts", Self::Conflicts),
         ("quarantine", Self::Quarantine),
         ("hits", Self::Hits),
         ("recalls", Self::Recalls),
         ("calls", Self::Calls),
+        ("gaps", Self::Gaps),
+        ("backfills", Self::Backfills),
         ("operations", Self::Operations),
     ];
 

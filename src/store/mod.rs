@@ -12,12 +12,17 @@ mod audit;
 #[cfg(test)]
 mod contract;
 mod control;
+mod gaps;
 mod intake;
 mod jobs;
 pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
 pub use control::{By, Control, JobChange, JobFilter, Pause, QUELL, Tripped};
+pub use gaps::{
+    Backfill, BackfillStep, Explained, Finding, Gaps, Known, NewGap, NotedGaps, OpenGap, Reached, Seen,
+    Sighting, Sightings, StepOutcome, Unexplained,
+};
 pub use intake::{
     Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet, StoredMessage,
 };
@@ -27,8 +32,8 @@ pub use jobs::{
 };
 
 /// All roles of one backend.
-pub trait Store: Intake + Jobs + Control + Audit {}
-impl<T: Intake + Jobs + Control + Audit> Store for T {}
+pub trait Store: Intake + Jobs + Control + Audit + Gaps {}
+impl<T: Intake + Jobs + Control + Audit + Gaps> Store for T {}
 
 /// Why the store did not do what it was asked to. Nothing of it happened.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -8,6 +8,7 @@ mod main_path;
 mod operating;
 mod process;
 mod proved;
+mod repair;
 mod rules_cases;
 mod rules_engine;
 mod rules_files;

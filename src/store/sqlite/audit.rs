@@ -83,6 +83,22 @@ fn shape(view: View) -> Shape {
             state: Some("outcome = ?"),
             ..plain
         },
+        View::Gaps => Shape {
+            name: "v_gaps",
+            id: "gap_id",
+            time: "found_at",
+            sender: None,
+            state: Some("state = ?"),
+            ..plain
+        },
+        View::Backfills => Shape {
+            name: "v_backfills",
+            id: "backfill_id",
+            time: "created_at",
+            sender: Some("requested_by = ?"),
+            state: Some("state = ?"),
+            ..plain
+        },
         View::Operations => Shape {
             name: "v_operations",
             id: "operation_id",

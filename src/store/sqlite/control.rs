@@ -69,7 +69,7 @@ impl Control for Sqlite {
 }
 
 /// Records an act.
-async fn record(
+pub(super) async fn record_act(
     connection: &mut SqliteConnection,
     by: &By,
     act: &str,
@@ -103,7 +103,7 @@ impl Operation for SetPaused {
         };
         query.execute(&mut *writing.connection).await.map_err(unavailable)?;
         let act = if self.paused { "pause" } else { "resume" };
-        record(writing.connection, &self.by, act, "{}").await
+        record_act(writing.connection, &self.by, act, "{}").await
     }
 }
 
@@ -161,7 +161,7 @@ impl Operation for ChangeJobs {
             "topic": self.which.topic, "sender": self.which.sender, "rule": self.which.rule,
         });
         let act = format!("jobs {}", self.change.as_str());
-        record(writing.connection, &self.by, &act, &detail.to_string()).await?;
+        record_act(writing.connection, &self.by, &act, &detail.to_string()).await?;
         let count = changed.len() as u64;
         match self.change {
             JobChange::Hold | JobChange::Cancel => {
@@ -222,7 +222,7 @@ impl Operation for Trip {
         .map_err(unavailable)?;
         let detail = json!({ "rule": self.rule, "why": self.why, "held": held.len() });
         writing.events.push(JobEvent::Withdrawn(held));
-        record(writing.connection, &self.by, "rule tripped", &detail.to_string()).await
+        record_act(writing.connection, &self.by, "rule tripped", &detail.to_string()).await
     }
 }
 
@@ -243,7 +243,7 @@ impl Operation for Untrip {
             .rows_affected();
         if removed > 0 {
             let detail = json!({ "rule": self.rule }).to_string();
-            record(writing.connection, &self.by, "rule reset", &detail).await?;
+            record_act(writing.connection, &self.by, "rule reset", &detail).await?;
         }
         Ok(removed > 0)
     }
@@ -260,7 +260,7 @@ struct Note {
 impl Operation for Note {
     type Answer = ();
     async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        record(writing.connection, &self.by, &self.act, &self.detail).await?;
+        record_act(writing.connection, &self.by, &self.act, &self.detail).await?;
         writing.events.extend(self.limit.map(JobEvent::Limit));
         Ok(())
     }

@@ -5,6 +5,7 @@ use sqlx::Row;
 
 use super::Sqlite;
 use super::conversations::Conversations;
+use super::gaps::end_conversation;
 use super::open::unavailable;
 use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
@@ -153,6 +154,8 @@ impl Operation for Destroyed {
             .await
             .map_err(unavailable)?;
             withdrawn.extend(jobs);
+            end_conversation(writing.connection, row.get(0), self.at).await?;
+            writing.ended.push(row.get(0));
         }
         writing.conversations.forget(&self.group_id);
         if !withdrawn.is_empty() {

@@ -8,6 +8,7 @@
 mod audit;
 mod control;
 mod conversations;
+mod gaps;
 mod intake;
 mod jobs;
 mod migrations;

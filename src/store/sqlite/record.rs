@@ -12,7 +12,7 @@ use super::open::{scalar, unavailable};
 use super::rows::{Insert, Query};
 use super::writer::Writing;
 use crate::model::{Element, JobId, JobState, Message, Source, Timestamp, Verdict};
-use crate::store::{Conversation, Error, JobEvent, NewJob, QueuedJob, Record, Recorded};
+use crate::store::{Conversation, Error, JobEvent, NewJob, QueuedJob, Record, Recorded, Seen};
 
 /// The next free row of each table that the writer numbers itself, so that a batch needs no answer
 /// to know its ids.
@@ -91,6 +91,20 @@ struct Prepared<'a> {
     detail: Option<String>,
 }
 
+impl Prepared<'_> {
+    fn seen(&self) -> Seen {
+        let message = &self.record.message;
+        Seen {
+            conversation_id: self.conversation.conversation_id,
+            msg_seq: message.key.msg_seq,
+            message_id: self.message_id,
+            received_at: message.received_at,
+            source: message.source,
+            has_history: !self.conversation.group_type.is_av_chat_room(),
+        }
+    }
+}
+
 /// A place that a rule matched, of a message or of a conflict.
 struct HitRow<'a> {
     hit: &'a crate::model::Hit,
@@ -142,7 +156,10 @@ pub(super) async fn all(
                     outcomes[places[at]] =
                         beside(writing, row, &known, &mut hits, &mut jobs).await?;
                 }
-                _ => follow(writing, row, None, row.message_id, &mut hits, &mut jobs),
+                _ => {
+                    writing.seen.push(row.seen());
+                    follow(writing, row, None, row.message_id, &mut hits, &mut jobs);
+                }
             }
         }
     }

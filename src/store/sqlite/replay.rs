@@ -7,8 +7,18 @@ use sqlx::sqlite::SqliteRow;
 use super::Sqlite;
 use super::open::unavailable;
 use crate::model::{Element, GroupType, Mentions, Message, MessageKey, Source, Timestamp, UserId};
-use crate::store::{Error, StoredMessage};
+use crate::store::{ConversationId, Error, StoredMessage};
 use crate::text;
+
+/// What [`stored`] reads, up to the condition.
+macro_rules! stored_columns {
+    () => {
+        "select m.message_id, c.group_id, c.topic_id, c.group_type, m.msg_seq, m.sender,
+             m.sent_at, m.received_at, m.online_only, m.source, m.platform, m.text, m.body,
+             m.cloud_custom_data, m.detail, m.content_hash
+         from messages m join conversations c on c.conversation_id = m.conversation_id "
+    };
+}
 
 impl Sqlite {
     pub(super) async fn read_messages(
@@ -16,13 +26,10 @@ impl Sqlite {
         after: i64,
         limit: usize,
     ) -> Result<Vec<StoredMessage>, Error> {
-        let rows = sqlx::query(
-            "select m.message_id, c.group_id, c.topic_id, c.group_type, m.msg_seq, m.sender,
-                 m.sent_at, m.received_at, m.online_only, m.source, m.platform, m.text, m.body,
-                 m.cloud_custom_data, m.detail, m.content_hash
-             from messages m join conversations c on c.conversation_id = m.conversation_id
-             where m.message_id > ? order by m.message_id limit ?",
-        )
+        let rows = sqlx::query(concat!(
+            stored_columns!(),
+            "where m.message_id > ? order by m.message_id limit ?",
+        ))
         .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
@@ -31,11 +38,31 @@ impl Sqlite {
         Ok(rows.iter().map(stored).collect())
     }
 
+    /// Messages of a stretch of one conversation, lowest sequence first.
+    pub(super) async fn read_stretch(
+        &self,
+        conversation: ConversationId,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<Message>, Error> {
+        let rows = sqlx::query(concat!(
+            stored_columns!(),
+            "where m.conversation_id = ? and m.msg_seq between ? and ? order by m.msg_seq",
+        ))
+        .bind(conversation)
+        .bind(from)
+        .bind(to)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.iter().map(|row| stored(row).message).collect())
+    }
+
     /// The id behind which the messages received since then lie, but not more than `most` of them.
     pub(super) async fn message_before(&self, since: Timestamp, most: usize) -> Result<i64, Error> {
         // Ids grow with the time of recording, so the latest lie at the end.
-        let first: Option<i64> = sqlx::query_scalar(
-            "select min(message_id) from (
+        sqlx::query_scalar(
+            "select coalesce(min(message_id) - 1, (select max(message_id) from messages), 0) from (
                  select message_id, received_at from messages order by message_id desc limit ?
              ) where received_at >= ?",
         )
@@ -43,8 +70,7 @@ impl Sqlite {
         .bind(since.millis())
         .fetch_one(&self.readers)
         .await
-        .map_err(unavailable)?;
-        Ok(first.map_or(i64::MAX, |first| first - 1))
+        .map_err(unavailable)
     }
 }
 

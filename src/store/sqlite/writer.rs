@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use super::conversations::Conversations;
 use super::open::{Options, unavailable};
 use super::record::{self, Ids};
-use crate::store::{Error, JobEvent, Record, Recorded};
+use crate::store::{ConversationId, Error, JobEvent, Record, Recorded, Seen, Sighting};
 
 /// Statements, such as leases, that may wait. Their number is bounded by who issues them.
 const OPERATIONS: usize = 4096;
@@ -46,6 +46,9 @@ pub(super) struct Writing<'a> {
     pub ids: &'a mut Ids,
     /// What the queue's worker is told once this is committed.
     pub events: Vec<JobEvent>,
+    /// What the account of sequences is told once this is committed.
+    pub seen: Vec<Seen>,
+    pub ended: Vec<ConversationId>,
 }
 
 /// An [`Operation`] and who waits for it.
@@ -95,7 +98,8 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Shared {
     unhealthy: AtomicBool,
-    listener: Mutex<Option<mpsc::UnboundedSender<JobEvent>>>,
+    listener: Listener<JobEvent>,
+    watcher: Listener<Sighting>,
 }
 
 impl Writer {
@@ -141,9 +145,12 @@ impl Writer {
 
     /// Sends what happens to the queue to a new listener, in place of the one before.
     pub(super) fn subscribe(&self) -> mpsc::UnboundedReceiver<JobEvent> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        *lock(&self.shared.listener) = Some(sender);
-        receiver
+        self.shared.listener.subscribe()
+    }
+
+    /// Sends what is recorded to a new watcher, in place of the one before.
+    pub(super) fn sightings(&self) -> mpsc::UnboundedReceiver<Sighting> {
+        self.shared.watcher.subscribe()
     }
 
     pub(super) fn is_healthy(&self) -> bool {
@@ -160,8 +167,33 @@ impl Writer {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Whoever wants to be told of something, if anybody does.
+struct Listener<T>(Mutex<Option<mpsc::UnboundedSender<T>>>);
+
+impl<T> Default for Listener<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Listener<T> {
+    fn subscribe(&self) -> mpsc::UnboundedReceiver<T> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        *self.lock() = Some(sender);
+        receiver
+    }
+    fn tell(&self, what: impl IntoIterator<Item = T>) {
+        let mut listener = self.lock();
+        if let Some(sender) = listener.as_ref() {
+            let gone = what.into_iter().any(|event| sender.send(event).is_err());
+            if gone {
+                *listener = None;
+            }
+        }
+    }
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<mpsc::UnboundedSender<T>>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// The writer itself.
@@ -310,9 +342,11 @@ impl Task {
             conversations: &mut self.conversations,
             ids: &mut self.ids,
             events: Vec::new(),
+            seen: Vec::new(),
+            ended: Vec::new(),
         };
         let done = writing.attempt(records, operations).await;
-        let events = std::mem::take(&mut writing.events);
+        let Writing { events, seen, ended, .. } = writing;
         self.shared.unhealthy.store(done.is_err(), Ordering::Relaxed);
         match done {
             Ok(recorded) => {
@@ -320,14 +354,18 @@ impl Task {
                 metrics::histogram!("quell_store_commit_seconds").record(started.elapsed());
                 metrics::histogram!("quell_store_commit_messages")
                     .record(usize_to_f64(records.len()));
-                self.tell(events);
+                self.shared.listener.tell(events);
+                let ended = (!ended.is_empty()).then_some(Sighting::Ended(ended));
+                let seen = (!seen.is_empty()).then_some(Sighting::Seen(seen));
+                self.shared.watcher.tell(ended.into_iter().chain(seen));
                 Ok(recorded)
             }
             Err(error) => {
                 // Its state is unknown: a rollback may fail too, and a failed sync must not be
                 // repeated on the same file handle.
                 metrics::counter!("quell_store_failures_total").increment(1);
-                self.tell(vec![JobEvent::Failed]);
+                self.shared.listener.tell([JobEvent::Failed]);
+                self.shared.watcher.tell([Sighting::Failed]);
                 if let Some(connection) = self.connection.take() {
                     let _ = connection.close_hard().await;
                 }
@@ -336,18 +374,6 @@ impl Task {
         }
     }
 
-    fn tell(&self, events: Vec<JobEvent>) {
-        if events.is_empty() {
-            return;
-        }
-        let mut listener = lock(&self.shared.listener);
-        if let Some(sender) = listener.as_ref() {
-            let gone = events.into_iter().any(|event| sender.send(event).is_err());
-            if gone {
-                *listener = None;
-            }
-        }
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a batch holds some thousand rows at most")]

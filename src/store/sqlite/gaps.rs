@@ -1,0 +1,651 @@
+//! [`Gaps`] on SQLite.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::Sqlite;
+use super::control::record_act;
+use super::conversations::Arrival;
+use super::open::unavailable;
+use super::record::seq_to_i64;
+use super::writer::{Operation, Writing};
+use crate::model::{GroupId, GroupType, Message, MsgSeq, Source, Timestamp, TopicId};
+use crate::store::{
+    Backfill, BackfillStep, By, Conversation, ConversationId, Error, Explained, Gaps, Known,
+    NotedGaps, OpenGap, QUELL, Reached, Seen, Sightings, StepOutcome, Unexplained,
+};
+
+#[async_trait]
+impl Gaps for Sqlite {
+    fn sightings(&self) -> Sightings {
+        self.writer.sightings()
+    }
+
+    async fn gaps_checkpoint(&self) -> Result<i64, Error> {
+        self.number("gaps_checkpoint").await
+    }
+
+    async fn reached(
+        &self,
+        checkpoint: i64,
+        after: ConversationId,
+        limit: usize,
+    ) -> Result<Vec<Reached>, Error> {
+        // Few messages lie behind the checkpoint, so walking down the index past them is short.
+        let rows = sqlx::query(
+            "select c.conversation_id, c.group_type, coalesce(m.msg_seq, 0),
+                 coalesce(m.received_at, c.created_at),
+                 exists (select 1 from gaps g where g.conversation_id = c.conversation_id
+                     and g.state in ('open', 'unrepairable')),
+                 (select json_group_array(json_array(g.from_seq, g.to_seq) order by g.from_seq)
+                     from gaps g where g.conversation_id = c.conversation_id
+                         and g.to_seq > coalesce(m.msg_seq, 0))
+             from (
+                 select c.*, (
+                     select message_id from messages m
+                     where m.conversation_id = c.conversation_id and m.message_id <= ?1
+                     order by m.msg_seq desc limit 1) as top
+                 from conversations c
+                 where c.conversation_id > ?2 and c.destroyed_at is null
+                 order by c.conversation_id limit ?3
+             ) c left join messages m on m.message_id = c.top
+             order by c.conversation_id",
+        )
+        .bind(checkpoint)
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let reached = |row: &SqliteRow| Reached {
+            conversation_id: row.get(0),
+            has_history: !GroupType(row.get(1)).is_av_chat_room(),
+            high: seq(row, 2),
+            received_at: Timestamp(row.get(3)),
+            has_gaps: row.get(4),
+            noted: serde_json::from_str(row.get(5)).unwrap_or_default(),
+        };
+        Ok(rows.iter().map(reached).collect())
+    }
+
+    async fn seen_after(&self, message_id: i64, limit: usize) -> Result<Vec<Seen>, Error> {
+        let rows = sqlx::query(
+            "select m.conversation_id, m.msg_seq, m.message_id, m.received_at, m.source,
+                 c.group_type
+             from messages m join conversations c on c.conversation_id = m.conversation_id
+             where m.message_id > ? order by m.message_id limit ?",
+        )
+        .bind(message_id)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let seen = |row: &SqliteRow| Seen {
+            conversation_id: row.get(0),
+            msg_seq: seq(row, 1),
+            message_id: row.get(2),
+            received_at: Timestamp(row.get(3)),
+            source: if row.get::<i64, _>(4) == 0 { Source::Callback } else { Source::History },
+            has_history: !GroupType(row.get(5)).is_av_chat_room(),
+        };
+        Ok(rows.iter().map(seen).collect())
+    }
+
+    async fn note_gaps(&self, noted: NotedGaps) -> Result<(), Error> {
+        self.writer.perform(noted).await
+    }
+
+    async fn open_gaps(&self, now: Timestamp, limit: usize) -> Result<Vec<OpenGap>, Error> {
+        let rows = sqlx::query(
+            "select conversation_id, from_seq, to_seq, found_at, attempts from gaps
+             where state = 'open' and due_at <= ? order by due_at limit ?",
+        )
+        .bind(now.millis())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let open = |row: &SqliteRow| OpenGap {
+            conversation_id: row.get(0),
+            from_seq: seq(row, 1),
+            to_seq: seq(row, 2),
+            found_at: Timestamp(row.get(3)),
+            attempts: u32::try_from(row.get::<i64, _>(4)).unwrap_or(u32::MAX),
+        };
+        Ok(rows.iter().map(open).collect())
+    }
+
+    async fn known(
+        &self,
+        conversation: ConversationId,
+        from: MsgSeq,
+        to: MsgSeq,
+    ) -> Result<Known, Error> {
+        let within = |sql: &'static str| {
+            sqlx::query(sql).bind(conversation).bind(seq_to_i64(from)).bind(seq_to_i64(to))
+        };
+        let rows = |sql| async move { within(sql).fetch_all(&self.readers).await.map_err(unavailable) };
+        let messages = rows(
+            "select msg_seq from messages where conversation_id = ? and msg_seq between ? and ?
+             order by msg_seq",
+        );
+        let explained = rows(
+            "select from_seq, to_seq from gaps where conversation_id = ?1 and to_seq >= ?2
+                 and from_seq <= ?3 and state in ('filled', 'legitimate') order by from_seq",
+        );
+        let unconfirmed = rows(
+            "select distinct msg_seq from recall_jobs where conversation_id = ?
+                 and msg_seq between ? and ? and confirmed_at is null
+                 and state in ('pending', 'retry', 'held', 'leased', 'recalled') order by msg_seq",
+        );
+        Ok(Known {
+            messages: messages.await?.iter().map(|row| seq(row, 0)).collect(),
+            explained: explained.await?.iter().map(|row| (seq(row, 0), seq(row, 1))).collect(),
+            unconfirmed: unconfirmed.await?.iter().map(|row| seq(row, 0)).collect(),
+        })
+    }
+
+    async fn explain(&self, explained: Explained) -> Result<(), Error> {
+        self.writer.perform(explained).await
+    }
+
+    async fn unexplained(&self, failed: Unexplained) -> Result<(), Error> {
+        self.writer.perform(failed).await
+    }
+
+    async fn conversation(
+        &self,
+        conversation: ConversationId,
+    ) -> Result<Option<Conversation>, Error> {
+        let row = sqlx::query(
+            "select conversation_id, group_id, topic_id, group_type from conversations
+             where conversation_id = ? and destroyed_at is null",
+        )
+        .bind(conversation)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(row.map(|row| read_conversation(&row)))
+    }
+
+    async fn watching_since(&self) -> Result<Timestamp, Error> {
+        self.number("watching_since").await.map(Timestamp)
+    }
+
+    async fn start_backfill(
+        &self,
+        by: &By,
+        group: &GroupId,
+        topic: &TopicId,
+        from: MsgSeq,
+        to: MsgSeq,
+    ) -> Result<i64, Error> {
+        let start = StartBackfill {
+            by: by.clone(),
+            group: group.clone(),
+            topic: topic.clone(),
+            from,
+            to,
+        };
+        self.writer.perform(start).await
+    }
+
+    async fn running_backfills(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Backfill>, Error> {
+        let rows = sqlx::query(
+            "select c.conversation_id, c.group_id, c.topic_id, c.group_type, b.backfill_id,
+                 b.from_seq, b.next_seq, b.not_before, b.attempts
+             from backfills b join conversations c on c.conversation_id = b.conversation_id
+             where b.state = 'running' and b.due_at <= ? order by b.due_at limit ?",
+        )
+        .bind(now.millis())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let backfill = |row: &SqliteRow| Backfill {
+            conversation: read_conversation(row),
+            backfill_id: row.get(4),
+            from_seq: seq(row, 5),
+            next_seq: seq(row, 6),
+            not_before: Timestamp(row.get(7)),
+            attempts: u32::try_from(row.get::<i64, _>(8)).unwrap_or(u32::MAX),
+        };
+        Ok(rows.iter().map(backfill).collect())
+    }
+
+    async fn backfilled(&self, step: BackfillStep) -> Result<(), Error> {
+        self.writer.perform(step).await
+    }
+
+    async fn cancel_backfill(&self, by: &By, backfill_id: i64) -> Result<bool, Error> {
+        self.writer.perform(CancelBackfill { by: by.clone(), backfill_id }).await
+    }
+
+    async fn stored_messages(
+        &self,
+        conversation: ConversationId,
+        from: MsgSeq,
+        to: MsgSeq,
+    ) -> Result<Vec<Message>, Error> {
+        self.read_stretch(conversation, seq_to_i64(from), seq_to_i64(to)).await
+    }
+
+    async fn reread_through(&self) -> Result<i64, Error> {
+        self.number("reread_through").await
+    }
+
+    async fn set_reread_through(&self, message_id: i64) -> Result<(), Error> {
+        self.writer.perform(SetNumber { name: "reread_through", value: message_id }).await
+    }
+
+    async fn open_sequences(&self) -> Result<u64, Error> {
+        let sum: i64 = sqlx::query_scalar(
+            "select coalesce(sum(to_seq - from_seq + 1), 0) from gaps where state = 'open'",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(u64::try_from(sum).unwrap_or(0))
+    }
+}
+
+impl Sqlite {
+    /// A number of `meta`; 0 where it was never set.
+    async fn number(&self, name: &str) -> Result<i64, Error> {
+        let value: Option<i64> =
+            sqlx::query_scalar("select cast(value as integer) from meta where name = ?")
+                .bind(name)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(unavailable)?;
+        Ok(value.unwrap_or(0))
+    }
+}
+
+fn seq(row: &SqliteRow, at: usize) -> MsgSeq {
+    MsgSeq::try_from(row.get::<i64, _>(at)).unwrap_or(0)
+}
+
+/// From columns 0 to 3: number, group, topic, type.
+fn read_conversation(row: &SqliteRow) -> Conversation {
+    Conversation {
+        conversation_id: row.get(0),
+        group_id: row.get::<&str, _>(1).into(),
+        topic_id: row.get::<&str, _>(2).into(),
+        group_type: GroupType(row.get(3)),
+    }
+}
+
+struct SetNumber {
+    name: &'static str,
+    value: i64,
+}
+
+#[async_trait]
+impl Operation for SetNumber {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        set_number(writing.connection, self.name, self.value).await
+    }
+}
+
+async fn set_number(
+    connection: &mut SqliteConnection,
+    name: &str,
+    value: i64,
+) -> Result<(), Error> {
+    sqlx::query("insert or replace into meta (name, value) values (?, ?)")
+        .bind(name)
+        .bind(value.to_string())
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(unavailable)
+}
+
+#[async_trait]
+impl Operation for NotedGaps {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let at = self.at.millis();
+        for gap in &self.gaps {
+            sqlx::query(
+                "insert into gaps (conversation_id, from_seq, to_seq, state, reason, found_at,
+                     closed_at, attempts, due_at)
+                 select conversation_id, ?2, ?3,
+                     iif(?4 and destroyed_at is null, 'open', 'unrepairable'),
+                     case when destroyed_at is not null then 'group destroyed'
+                         when not ?4 then 'groups of this type have no history' end,
+                     ?5, iif(?4 and destroyed_at is null, null, ?5), 0, ?5
+                 from conversations where conversation_id = ?1",
+            )
+            .bind(gap.conversation_id)
+            .bind(seq_to_i64(gap.from_seq))
+            .bind(seq_to_i64(gap.to_seq))
+            .bind(gap.repairable)
+            .bind(at)
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        }
+        for (conversation, first) in &self.firsts {
+            // A first message that quell did not see is only of interest where it was sent since.
+            sqlx::query(
+                "insert into backfills (conversation_id, from_seq, to_seq, next_seq, not_before,
+                     state, requested_by, pages, recorded, recalls, attempts, due_at, created_at)
+                 select ?1, 1, ?2, ?2, cast(value as integer), 'running', ?3, 0, 0, 0, 0, ?4, ?4
+                 from meta where name = 'watching_since'",
+            )
+            .bind(conversation)
+            .bind(seq_to_i64(first.saturating_sub(1)))
+            .bind(QUELL)
+            .bind(at)
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        }
+        for (conversation, seq) in &self.late {
+            cut(writing.connection, *conversation, *seq, *seq, "'open', 'unrepairable'").await?;
+        }
+        set_number(writing.connection, "gaps_checkpoint", self.checkpoint).await
+    }
+}
+
+/// Takes a stretch out of the gaps in these states. Answers when the earliest of them was found.
+async fn cut(
+    connection: &mut SqliteConnection,
+    conversation: ConversationId,
+    from: MsgSeq,
+    to: MsgSeq,
+    states: &str,
+) -> Result<Option<i64>, Error> {
+    let (from, to) = (seq_to_i64(from), seq_to_i64(to));
+    let sql = format!(
+        "delete from gaps where conversation_id = ?1 and to_seq >= ?2 and from_seq <= ?3
+             and state in ({states})
+         returning from_seq, to_seq, state, reason, found_at, closed_at, attempts, due_at"
+    );
+    let taken = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(conversation)
+        .bind(from)
+        .bind(to)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    for row in &taken {
+        let (low, high): (i64, i64) = (row.get(0), row.get(1));
+        for (low, high) in [(low, from - 1), (to + 1, high)] {
+            if low > high {
+                continue;
+            }
+            sqlx::query(
+                "insert into gaps (conversation_id, from_seq, to_seq, state, reason, found_at,
+                     closed_at, attempts, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )
+            .bind(conversation)
+            .bind(low)
+            .bind(high)
+            .bind(row.get::<&str, _>(2))
+            .bind(row.get::<Option<&str>, _>(3))
+            .bind(row.get::<i64, _>(4))
+            .bind(row.get::<Option<i64>, _>(5))
+            .bind(row.get::<i64, _>(6))
+            .bind(row.get::<i64, _>(7))
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+        }
+    }
+    Ok(taken.iter().map(|row| row.get::<i64, _>(4)).min())
+}
+
+/// What was pulled one after the other, top down, and turned out the same is one run.
+const SAME_RUN: Duration = Duration::from_hours(1);
+
+async fn close(
+    connection: &mut SqliteConnection,
+    conversation: ConversationId,
+    (from, to): (MsgSeq, MsgSeq),
+    (state, reason): (&str, &str),
+    found_at: i64,
+    closed_at: Timestamp,
+) -> Result<(), Error> {
+    let joined = sqlx::query(
+        "update gaps set from_seq = ?2, found_at = min(found_at, ?6), closed_at = ?7
+         where conversation_id = ?1 and to_seq > ?3 and from_seq = ?3 + 1 and state = ?4
+             and reason = ?5 and closed_at > ?8",
+    )
+    .bind(conversation)
+    .bind(seq_to_i64(from))
+    .bind(seq_to_i64(to))
+    .bind(state)
+    .bind(reason)
+    .bind(found_at)
+    .bind(closed_at.millis())
+    .bind(closed_at.before(SAME_RUN).millis())
+    .execute(&mut *connection)
+    .await
+    .map_err(unavailable)?
+    .rows_affected();
+    if joined > 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into gaps (conversation_id, from_seq, to_seq, state, reason, found_at, closed_at,
+             attempts, due_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?7)",
+    )
+    .bind(conversation)
+    .bind(seq_to_i64(from))
+    .bind(seq_to_i64(to))
+    .bind(state)
+    .bind(reason)
+    .bind(found_at)
+    .bind(closed_at.millis())
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(unavailable)
+}
+
+#[async_trait]
+impl Operation for Explained {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let connection = &mut *writing.connection;
+        let (from, to) = (self.from_seq, self.to_seq);
+        let found_at = cut(connection, self.conversation_id, from, to, "'open'").await?;
+        let found_at = found_at.unwrap_or(self.at.millis());
+        for (from, to, finding) in &self.runs {
+            let words = finding.words();
+            close(connection, self.conversation_id, (*from, *to), words, found_at, self.at).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Operation for Unexplained {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let connection = &mut *writing.connection;
+        let (conversation, from, to) = (self.conversation_id, self.from_seq, self.to_seq);
+        if self.give_up {
+            sqlx::query(
+                "update gaps set state = 'unrepairable', reason = ?, closed_at = ?
+                 where conversation_id = ? and to_seq >= ? and from_seq <= ? and state = 'open'",
+            )
+            .bind(self.reason.as_str())
+            .bind(self.at.millis())
+        } else {
+            sqlx::query(
+                "update gaps set attempts = attempts + 1, reason = ?, due_at = ?
+                 where conversation_id = ? and to_seq >= ? and from_seq <= ? and state = 'open'",
+            )
+            .bind(self.reason.as_str())
+            .bind(self.due_at.millis())
+        }
+        .bind(conversation)
+        .bind(seq_to_i64(from))
+        .bind(seq_to_i64(to))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(unavailable)
+    }
+}
+
+struct StartBackfill {
+    by: By,
+    group: GroupId,
+    topic: TopicId,
+    from: MsgSeq,
+    to: MsgSeq,
+}
+
+#[async_trait]
+impl Operation for StartBackfill {
+    type Answer = i64;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<i64, Error> {
+        let at = self.by.at;
+        let arrival = Arrival {
+            group_id: &self.group,
+            topic_id: &self.topic,
+            group_type: &GroupType::default(),
+            msg_seq: seq_to_i64(self.to),
+            sent_at: at,
+            content_hash: &[],
+        };
+        let known = writing.conversations.of(writing.connection, &arrival).await?;
+        if known.conversation.group_type.is_av_chat_room() {
+            return Err(Error::Invalid(format!(
+                "{} is an AVChatRoom: Chat keeps no history of such groups",
+                self.group
+            )));
+        }
+        let backfill_id: i64 = sqlx::query_scalar(
+            "insert into backfills (conversation_id, from_seq, to_seq, next_seq, not_before, state,
+                 requested_by, pages, recorded, recalls, attempts, due_at, created_at)
+             values (?1, ?2, ?3, ?3, 0, 'running', 'operator:' || ?4, 0, 0, 0, 0, ?5, ?5)
+             returning backfill_id",
+        )
+        .bind(known.conversation.conversation_id)
+        .bind(seq_to_i64(self.from))
+        .bind(seq_to_i64(self.to))
+        .bind(self.by.actor.as_str())
+        .bind(at.millis())
+        .fetch_one(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        let detail = json!({
+            "backfill": backfill_id, "group": self.group, "topic": self.topic, "from": self.from,
+            "to": self.to,
+        });
+        record_act(writing.connection, &self.by, "backfill", &detail.to_string()).await?;
+        Ok(backfill_id)
+    }
+}
+
+struct CancelBackfill {
+    by: By,
+    backfill_id: i64,
+}
+
+#[async_trait]
+impl Operation for CancelBackfill {
+    type Answer = bool;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let ended = sqlx::query(
+            "update backfills set state = 'cancelled', reason = 'by ' || ?, finished_at = ?
+             where backfill_id = ? and state = 'running'",
+        )
+        .bind(self.by.actor.as_str())
+        .bind(self.by.at.millis())
+        .bind(self.backfill_id)
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?
+        .rows_affected()
+            > 0;
+        if ended {
+            let detail = json!({ "backfill": self.backfill_id }).to_string();
+            record_act(writing.connection, &self.by, "backfill cancelled", &detail).await?;
+        }
+        Ok(ended)
+    }
+}
+
+#[async_trait]
+impl Operation for BackfillStep {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let at = self.at.millis();
+        let (state, next, reason, due_at, failed) = match &self.outcome {
+            StepOutcome::Next(next) => ("running", Some(*next), None, at, false),
+            StepOutcome::Done(why) => ("done", None, Some(why.as_str()), at, false),
+            StepOutcome::Again { why, due_at } => {
+                ("running", None, Some(why.as_str()), due_at.millis(), true)
+            }
+            StepOutcome::Failed(why) => ("failed", None, Some(why.as_str()), at, true),
+        };
+        sqlx::query(
+            "update backfills set state = ?2, next_seq = coalesce(?3, next_seq), reason = ?4,
+                 due_at = ?5, attempts = iif(?6, attempts + 1, 0), pages = pages + 1,
+                 recorded = recorded + ?7, recalls = recalls + ?8,
+                 finished_at = iif(?2 = 'running', null, ?9)
+             where backfill_id = ?1 and state = 'running'",
+        )
+        .bind(self.backfill_id)
+        .bind(state)
+        .bind(next.map(seq_to_i64))
+        .bind(reason)
+        .bind(due_at)
+        .bind(failed)
+        .bind(self.recorded)
+        .bind(self.recalls)
+        .bind(at)
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        // What quell looked up by itself and found nothing in is not worth a row.
+        sqlx::query(
+            "delete from backfills where backfill_id = ? and requested_by = ? and state = 'done'
+                 and recorded = 0",
+        )
+        .bind(self.backfill_id)
+        .bind(QUELL)
+        .execute(&mut *writing.connection)
+        .await
+        .map(drop)
+        .map_err(unavailable)
+    }
+}
+
+/// Ends what was open of a conversation that is no more.
+pub(super) async fn end_conversation(
+    connection: &mut SqliteConnection,
+    conversation: ConversationId,
+    at: Timestamp,
+) -> Result<(), Error> {
+    for sql in [
+        "update gaps set state = 'unrepairable', reason = 'group destroyed', closed_at = ?
+         where conversation_id = ? and state = 'open'",
+        "update backfills set state = 'failed', reason = 'group destroyed', finished_at = ?
+         where conversation_id = ? and state = 'running'",
+    ] {
+        sqlx::query(sql)
+            .bind(at.millis())
+            .bind(conversation)
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+    }
+    Ok(())
+}
