@@ -186,3 +186,33 @@ fn imports_are_found_in_all_their_forms() {
     );
     assert_eq!(named_modules("fn f(a: crate::http::X) -> crate::app::Y"), ["http", "app"]);
 }
+
+/// Names of metrics in a text: `quell_` and what follows, without what Prometheus adds to
+/// histograms.
+fn metric_names(text: &str) -> std::collections::BTreeSet<String> {
+    let mut names = std::collections::BTreeSet::new();
+    for (at, _) in text.match_indices("quell_") {
+        let name: String =
+            text[at..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+        let bare = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        names.insert(bare.unwrap_or(&name).to_owned());
+    }
+    names
+}
+
+#[test]
+fn dashboards_and_alerts_name_metrics_that_exist() {
+    let exist: std::collections::BTreeSet<String> = sources()
+        .iter()
+        .flat_map(|(_, text)| text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .filter(|literal| literal.starts_with("quell_"))
+        .collect();
+    for path in ["config/grafana/quell.json", "config/prometheus/alerts.yaml"] {
+        let text = fs::read_to_string(path).expect("a shipped file");
+        let named = metric_names(&text);
+        assert!(named.len() > 5, "{path} names no metrics");
+        for name in named {
+            assert!(exist.contains(&name), "{path}: {name} is no metric of quell");
+        }
+    }
+}

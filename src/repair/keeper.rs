@@ -19,17 +19,19 @@ const PAGE: usize = 5_000;
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn keep(shared: Arc<Shared>, mut sightings: Sightings) {
-    while let Err(error) = load(&shared).await {
-        tracing::warn!(%error, "the account of sequences cannot be read yet");
+    let checkpoint = loop {
+        if let Some(checkpoint) = unless_logged(load(&shared).await, "gaps cannot be read yet") {
+            break checkpoint;
+        }
         let again = shared.stop.run_until_cancelled(tokio::time::sleep(TRY_AGAIN)).await;
         if again.is_none() {
             return;
         }
-    }
+    };
     shared.wake.notify_one();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut noted = Noted { checkpoint: 0, at: Instant::now() };
+    let mut noted = Noted { checkpoint, at: Instant::now() };
     let mut unsure = false;
     loop {
         let mut news = Vec::new();
@@ -83,8 +85,8 @@ fn take_in(shared: &Shared, sighting: Sighting) -> bool {
     false
 }
 
-/// Builds the ledger from what the store holds.
-async fn load(shared: &Shared) -> Result<(), Error> {
+/// Builds the ledger from what the store holds. Answers up to where all of it had been noted.
+async fn load(shared: &Shared) -> Result<i64, Error> {
     let checkpoint = shared.store.gaps_checkpoint().await?;
     let mut noted_since = Vec::new();
     let mut after = 0;
@@ -125,7 +127,7 @@ async fn load(shared: &Shared) -> Result<(), Error> {
         }
     }
     tracing::info!(conversations = asked, "asking active conversations for what was missed");
-    Ok(())
+    Ok(checkpoint)
 }
 
 /// Takes in once more what was recorded behind a message.

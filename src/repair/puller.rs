@@ -340,7 +340,9 @@ async fn call(
         } else {
             return Err(refused(shared, class, &answer));
         }
-        shared.permit().await;
+        if shared.stop.run_until_cancelled(shared.permit()).await.is_none() {
+            return Err(Failure { why: "stopped".to_owned(), kind: Kind::Later });
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The tests that every backend has to pass. A backend calls [`contract_tests`] with a function that
 //! makes an empty store.
 
+mod gaps;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,14 @@ macro_rules! contract_tests {
             pages_go_backwards_through_everything,
             what_waits_is_told_to_the_worker,
             messages_are_read_back_as_they_were_judged,
+            what_is_recorded_is_told_once,
+            a_gap_is_open_until_it_is_explained,
+            a_late_callback_leaves_no_gap,
+            a_gap_without_history_is_never_open,
+            what_cannot_be_pulled_waits_and_may_be_given_up,
+            where_an_account_stood_can_be_read_back,
+            the_end_of_a_group_closes_its_gaps,
+            a_backfill_goes_down_page_by_page,
         );
     };
     (@each $fresh:expr; $($name:ident),+ $(,)?) => {
@@ -52,6 +62,7 @@ macro_rules! contract_tests {
     };
 }
 pub(super) use contract_tests;
+pub(super) use gaps::*;
 
 const NOW: Timestamp = Timestamp(1_764_000_000_000);
 const VERSION: &str = "v1";

@@ -79,8 +79,16 @@ impl Bed {
     }
 
     pub(crate) async fn spawn(&self, binary: &Path) -> Result<Daemon> {
+        self.spawn_with(binary, &[]).await
+    }
+
+    /// With settings over those of the file.
+    pub(crate) async fn spawn_with(&self, binary: &Path, set: &[&str]) -> Result<Daemon> {
         let mut command = Command::new(binary);
         command.arg("serve").arg("--config").arg(self.folder.path().join("quell.toml"));
+        for setting in set {
+            command.arg("--set").arg(setting);
+        }
         tokio::time::timeout(START_WITHIN, Daemon::start(command))
             .await
             .context("the daemon does not start")?
@@ -155,15 +163,19 @@ impl Daemon {
 
     /// Recall jobs that are not finished, by its own metrics.
     pub(crate) async fn unfinished(&self) -> Result<u64> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        Ok(self.metric("quell_recall_queue").await? as u64)
+    }
+
+    /// One of its own metrics, summed over its labels.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
         let mut line = Line::default();
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", self.admin);
         let reply = line.exchange(self.admin, request.as_bytes()).await?;
         let body = String::from_utf8_lossy(&reply.bytes);
-        let values = body.lines().filter_map(|line| line.strip_prefix("quell_recall_queue{"));
-        let values = values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        let sum: f64 = values.sum();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-        Ok(sum as u64)
+        let samples = body.lines().filter_map(|line| line.strip_prefix(name));
+        let samples = samples.filter(|rest| rest.starts_with(['{', ' ']));
+        Ok(samples.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 }
 

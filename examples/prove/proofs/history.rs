@@ -18,7 +18,7 @@
 //! - jobs left in a lease.
 
 pub(crate) mod checker;
-mod ledger;
+pub(crate) mod ledger;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -29,7 +29,6 @@ use anyhow::{Context, Result};
 use quell::model::MessageKey;
 use quell::sim::traffic::{Traffic, TrafficOptions};
 use quell::sim::{Arrival, CallbackTarget, Faults};
-use quell::store::sqlite::Sqlite;
 use quell::store::{Audit, Cell, Filter, Page, View};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -127,15 +126,15 @@ fn received(call: Arrival) -> Received {
 async fn stored(bed: &Bed) -> Result<Stored> {
     let store = bed.store().await?;
     let mut stored = Stored::default();
-    pages(&store, View::Messages, |page, row| {
+    pages(store.as_ref(), View::Messages, |page, row| {
         stored.messages.insert(key(page, row), text(page, row, "verdict"));
     })
     .await?;
-    pages(&store, View::Recalls, |page, row| {
+    pages(store.as_ref(), View::Recalls, |page, row| {
         stored.recalls.push(Recall { key: key(page, row), state: text(page, row, "state") });
     })
     .await?;
-    pages(&store, View::Calls, |page, row| {
+    pages(store.as_ref(), View::Calls, |page, row| {
         let listed = text(page, row, "sequences");
         stored.calls.push(Call {
             group: text(page, row, "group_id"),
@@ -149,7 +148,7 @@ async fn stored(bed: &Bed) -> Result<Stored> {
     Ok(stored)
 }
 
-fn text(page: &Page, row: &[Cell], column: &str) -> String {
+pub(crate) fn text(page: &Page, row: &[Cell], column: &str) -> String {
     match page.cell(row, column) {
         Cell::Text(text) => text.clone(),
         Cell::Integer(number) => number.to_string(),
@@ -157,7 +156,14 @@ fn text(page: &Page, row: &[Cell], column: &str) -> String {
     }
 }
 
-fn key(page: &Page, row: &[Cell]) -> MessageKey {
+pub(crate) fn integer(page: &Page, row: &[Cell], column: &str) -> i64 {
+    match page.cell(row, column) {
+        Cell::Integer(number) => *number,
+        _ => 0,
+    }
+}
+
+pub(crate) fn key(page: &Page, row: &[Cell]) -> MessageKey {
     MessageKey {
         group_id: text(page, row, "group_id").into(),
         topic_id: text(page, row, "topic_id").into(),
@@ -165,7 +171,11 @@ fn key(page: &Page, row: &[Cell]) -> MessageKey {
     }
 }
 
-async fn pages(store: &Sqlite, view: View, mut look: impl FnMut(&Page, &[Cell])) -> Result<()> {
+pub(crate) async fn pages(
+    store: &impl Audit,
+    view: View,
+    mut look: impl FnMut(&Page, &[Cell]),
+) -> Result<()> {
     let mut filter = Filter { limit: PAGE, ..Filter::default() };
     loop {
         let page = store.page(view, &filter).await.context("the database cannot be read")?;

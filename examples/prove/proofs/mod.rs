@@ -2,10 +2,12 @@
 
 pub(crate) mod bed;
 pub(crate) mod drain;
+pub(crate) mod gaps;
 pub(crate) mod history;
 pub(crate) mod latency;
 pub(crate) mod limiter;
 pub(crate) mod million;
+pub(crate) mod outage;
 
 use std::fmt;
 

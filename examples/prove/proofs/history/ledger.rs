@@ -24,7 +24,7 @@ use super::by_key;
 use super::checker::Record;
 
 /// A recorder that runs.
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     address: SocketAddr,
     daemon: watch::Sender<Option<SocketAddr>>,
     lines: mpsc::Sender<Value>,
@@ -34,7 +34,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) async fn start(path: &Path) -> Result<Self> {
+    pub(crate) async fn start(path: &Path) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (daemon, forward_to) = watch::channel(None);
@@ -52,12 +52,12 @@ impl Ledger {
     }
 
     /// Where callbacks are to be sent.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/callback", self.address)
     }
 
     /// Where they go on to.
-    pub(super) fn forward_to(&self, daemon: SocketAddr) {
+    pub(crate) fn forward_to(&self, daemon: SocketAddr) {
         self.daemon.send_replace(Some(daemon));
     }
 

@@ -1,0 +1,166 @@
+//! What a backend promises of sequences that no callback brought.
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Messages of group `g` with these sequences; answers the number of the conversation.
+async fn arrived(store: &dyn Store, seqs: &[MsgSeq]) -> ConversationId {
+    for seq in seqs {
+        store.record(record(key("g", "", *seq), "fine", false)).await.unwrap();
+    }
+    store.seen_after(0, 1).await.unwrap()[0].conversation_id
+}
+
+fn gap(conversation_id: ConversationId, from_seq: MsgSeq, to_seq: MsgSeq) -> NewGap {
+    NewGap { conversation_id, from_seq, to_seq, repairable: true }
+}
+
+fn noted(gaps: Vec<NewGap>) -> NotedGaps {
+    NotedGaps { gaps, checkpoint: 1, at: NOW, ..NotedGaps::default() }
+}
+
+/// Rows of `v_gaps`, lowest sequence first.
+async fn shown(store: &dyn Store) -> Vec<String> {
+    let page = rows(store, View::Gaps).await;
+    let mut gaps: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| {
+            let cell = |name| text(page.cell(row, name));
+            let from: MsgSeq = cell("from_seq").parse().unwrap();
+            (from, format!("{from}-{} {} {}", cell("to_seq"), cell("state"), cell("reason")))
+        })
+        .collect();
+    gaps.sort();
+    gaps.into_iter().map(|(_, gap)| gap).collect()
+}
+
+pub(in crate::store) async fn what_is_recorded_is_told_once(store: &dyn Store) {
+    let mut sightings = store.sightings();
+    let id = arrived(store, &[4, 4, 5]).await;
+    let mut seen = Vec::new();
+    while let Ok(sighting) = sightings.try_recv() {
+        let Sighting::Seen(these) = sighting else { panic!("{sighting:?}") };
+        seen.extend(these.into_iter().map(|seen| (seen.conversation_id, seen.msg_seq)));
+    }
+    assert_eq!(seen, [(id, 4), (id, 5)]);
+    store.destroyed(destroyed(&[], NOW.after(MINUTE))).await.unwrap();
+    assert_eq!(sightings.try_recv(), Ok(Sighting::Ended(vec![id])));
+}
+
+pub(in crate::store) async fn a_gap_is_open_until_it_is_explained(store: &dyn Store) {
+    let id = arrived(store, &[1, 30]).await;
+    store.note_gaps(noted(vec![gap(id, 2, 29)])).await.unwrap();
+    assert_eq!(store.open_sequences().await.unwrap(), 28);
+    let open = store.open_gaps(NOW, 10).await.unwrap();
+    assert_eq!((open.len(), open[0].from_seq, open[0].to_seq, open[0].attempts), (1, 2, 29, 0));
+    let explained = Explained {
+        conversation_id: id,
+        from_seq: 10,
+        to_seq: 29,
+        runs: vec![(10, 14, Finding::System), (15, 29, Finding::Expired)],
+        at: NOW.after(MINUTE),
+    };
+    store.explain(explained).await.unwrap();
+    let expired = "15-29 legitimate expired, deleted or never stored";
+    assert_eq!(shown(store).await, ["2-9 open null", "10-14 legitimate system entry", expired]);
+    let known = store.known(id, 1, 40).await.unwrap();
+    assert_eq!((known.messages.as_slice(), known.explained.len()), (&[1, 30][..], 2));
+    assert!(known.covers(1) && known.covers(12) && !known.covers(9) && !known.covers(31));
+    // The rest turns out the same: it is one run.
+    let explained = Explained {
+        conversation_id: id,
+        from_seq: 2,
+        to_seq: 9,
+        runs: vec![(2, 9, Finding::System)],
+        at: NOW.after(MINUTE),
+    };
+    store.explain(explained).await.unwrap();
+    assert_eq!(shown(store).await, ["2-14 legitimate system entry", expired]);
+}
+
+pub(in crate::store) async fn a_late_callback_leaves_no_gap(store: &dyn Store) {
+    let id = arrived(store, &[1, 5]).await;
+    store.note_gaps(noted(vec![gap(id, 2, 4)])).await.unwrap();
+    let late = NotedGaps { late: vec![(id, 3)], checkpoint: 2, at: NOW, ..NotedGaps::default() };
+    store.note_gaps(late).await.unwrap();
+    assert_eq!(shown(store).await, ["2-2 open null", "4-4 open null"]);
+    assert_eq!(store.gaps_checkpoint().await.unwrap(), 2);
+}
+
+pub(in crate::store) async fn a_gap_without_history_is_never_open(store: &dyn Store) {
+    let id = arrived(store, &[1, 5]).await;
+    let hopeless = NewGap { repairable: false, ..gap(id, 2, 4) };
+    store.note_gaps(noted(vec![hopeless])).await.unwrap();
+    assert_eq!(shown(store).await, ["2-4 unrepairable groups of this type have no history"]);
+    assert_eq!(store.open_gaps(NOW, 10).await.unwrap(), []);
+}
+
+pub(in crate::store) async fn what_cannot_be_pulled_waits_and_may_be_given_up(store: &dyn Store) {
+    let id = arrived(store, &[1, 5]).await;
+    store.note_gaps(noted(vec![gap(id, 2, 4)])).await.unwrap();
+    let failed = Unexplained {
+        conversation_id: id,
+        from_seq: 2,
+        to_seq: 4,
+        reason: "10002".into(),
+        due_at: NOW.after(MINUTE),
+        give_up: false,
+        at: NOW,
+    };
+    store.unexplained(failed.clone()).await.unwrap();
+    assert_eq!(store.open_gaps(NOW, 10).await.unwrap(), []);
+    assert_eq!(store.open_gaps(NOW.after(MINUTE), 10).await.unwrap()[0].attempts, 1);
+    store.unexplained(Unexplained { give_up: true, ..failed }).await.unwrap();
+    assert_eq!(shown(store).await, ["2-4 unrepairable 10002"]);
+}
+
+pub(in crate::store) async fn where_an_account_stood_can_be_read_back(store: &dyn Store) {
+    let id = arrived(store, &[3, 4, 9]).await;
+    let all = store.seen_after(0, 10).await.unwrap();
+    let checkpoint = all[1].message_id;
+    let reached = store.reached(checkpoint, 0, 10).await.unwrap();
+    assert_eq!((reached.len(), reached[0].high, reached[0].has_gaps), (1, 4, false));
+    assert_eq!(store.seen_after(checkpoint, 10).await.unwrap(), all[2..]);
+    store.note_gaps(noted(vec![gap(id, 5, 8)])).await.unwrap();
+    let reached = store.reached(checkpoint, 0, 10).await.unwrap();
+    assert_eq!((reached[0].has_gaps, reached[0].noted.as_slice()), (true, &[(5, 8)][..]));
+    assert_eq!(store.reached(checkpoint, id, 10).await.unwrap(), []);
+}
+
+pub(in crate::store) async fn the_end_of_a_group_closes_its_gaps(store: &dyn Store) {
+    let id = arrived(store, &[1, 5]).await;
+    let firsts = vec![(id, 7)];
+    let noted = NotedGaps { firsts, ..noted(vec![gap(id, 2, 3)]) };
+    store.note_gaps(noted.clone()).await.unwrap();
+    assert_eq!(store.running_backfills(NOW, 10).await.unwrap().len(), 1);
+    store.destroyed(destroyed(&[], NOW.after(MINUTE))).await.unwrap();
+    assert_eq!(store.running_backfills(NOW.after(MINUTE), 10).await.unwrap(), []);
+    assert_eq!(store.conversation(id).await.unwrap(), None);
+    let later = NotedGaps { gaps: vec![gap(id, 4, 4)], firsts: Vec::new(), ..noted };
+    store.note_gaps(later).await.unwrap();
+    let gone = ["2-3 unrepairable group destroyed", "4-4 unrepairable group destroyed"];
+    assert_eq!(shown(store).await, gone);
+}
+
+pub(in crate::store) async fn a_backfill_goes_down_page_by_page(store: &dyn Store) {
+    let by = By::new("ann", NOW);
+    let id = store.start_backfill(&by, &"g".into(), &"".into(), 1, 0).await.unwrap();
+    let step = |outcome| BackfillStep { backfill_id: id, outcome, recorded: 3, recalls: 1, at: NOW };
+    store.backfilled(step(StepOutcome::Next(80))).await.unwrap();
+    let running = store.running_backfills(NOW, 10).await.unwrap();
+    assert_eq!((running[0].next_seq, running[0].from_seq, running[0].attempts), (80, 1, 0));
+    let again = StepOutcome::Again { why: "10002".into(), due_at: NOW.after(MINUTE) };
+    store.backfilled(step(again)).await.unwrap();
+    assert_eq!(store.running_backfills(NOW, 10).await.unwrap(), []);
+    store.backfilled(step(StepOutcome::Done("read down to 1".into()))).await.unwrap();
+    let page = rows(store, View::Backfills).await;
+    let cell = |name| text(page.cell(&page.rows[0], name));
+    assert_eq!((cell("state").as_str(), cell("recorded").as_str()), ("done", "9"));
+    assert_eq!(cell("requested_by"), "operator:ann");
+    assert!(!store.cancel_backfill(&by, id).await.unwrap());
+    let next = store.start_backfill(&by, &"g".into(), &"".into(), 1, 0).await.unwrap();
+    assert!(store.cancel_backfill(&by, next).await.unwrap());
+    assert_eq!(store.running_backfills(NOW.after(MINUTE), 10).await.unwrap(), []);
+}
