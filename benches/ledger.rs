@@ -28,7 +28,7 @@ fn traffic(groups: i64) -> Vec<Sighting> {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let group = i64::try_from(random >> 33).expect("31 bits") % groups + 1;
             let seq = &mut next[usize::try_from(group).expect("a count")];
-            *seq += 1 + u64::from(random % 50 == 0);
+            *seq += 1 + u64::from(random.is_multiple_of(50));
             Seen {
                 conversation_id: group,
                 msg_seq: *seq,
@@ -57,7 +57,9 @@ fn a_message(bencher: Bencher<'_, '_>, groups: i64) {
             for (at, batch) in traffic.into_iter().enumerate() {
                 let _ = sender.send(batch);
                 while let Ok(Sighting::Seen(seen)) = receiver.try_recv() {
-                    seen.iter().for_each(|seen| ledger.observe(seen));
+                    for seen in &seen {
+                        ledger.observe(seen);
+                    }
                 }
                 if at % 100 == 0 {
                     divan::black_box(ledger.due(NOW, Duration::from_secs(2)));

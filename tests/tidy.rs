@@ -204,7 +204,9 @@ fn metric_names(text: &str) -> std::collections::BTreeSet<String> {
 fn dashboards_and_alerts_name_metrics_that_exist() {
     let exist: std::collections::BTreeSet<String> = sources()
         .iter()
-        .flat_map(|(_, text)| text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|(_, text)| {
+            text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        })
         .filter(|literal| literal.starts_with("quell_"))
         .collect();
     for path in ["config/grafana/quell.json", "config/prometheus/alerts.yaml"] {

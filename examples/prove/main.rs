@@ -21,6 +21,7 @@ mod proofs;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -43,8 +44,11 @@ fn main() -> Result<ExitCode> {
             runtime.block_on(proofs::history::prove(&binary()?, cycles))
         }
         ["million"] => runtime.block_on(proofs::million::prove(&binary()?, 1_000_000)),
-        ["gaps"] => runtime.block_on(proofs::gaps::prove(&binary()?)),
-        ["outage"] => runtime.block_on(proofs::outage::prove(&binary()?)),
+        ["gaps"] => {
+            let (lossy, silent) = (Duration::from_secs(15), Duration::from_secs(30));
+            runtime.block_on(proofs::gaps::prove(&binary()?, lossy, silent))
+        }
+        ["outage"] => runtime.block_on(proofs::outage::prove(&binary()?, Duration::from_mins(1))),
         _ => {
             eprintln!("{USAGE}");
             return Ok(ExitCode::from(2));

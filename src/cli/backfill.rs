@@ -25,8 +25,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// done here, and recalls leave once a daemon runs. It can be broken off at any time: what is read is
 /// kept, and the daemon goes on where it ended.
 ///
-/// At 20 messages a call and 50 calls a second (history.calls_per_second), 1,000 messages take a
-/// second. AVChatRoom groups have no history.
+/// At 20 messages a call and 50 calls a second (`history.calls_per_second`), 1,000 messages take a
+/// second. Audio-video groups have no history.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quell backfill --group @TGS#2J4SZEAEL
@@ -173,9 +173,7 @@ impl Reader {
                 let path = format!("/api/v1/backfills/{id}/cancel");
                 daemon(target)?.post(&path, &json!({})).await?["cancelled"] == true
             }
-            Self::Here(here, actor) => {
-                here.cancel(&By::new(actor, SystemClock.now()), id).await?
-            }
+            Self::Here(here, actor) => here.cancel(&By::new(actor, SystemClock.now()), id).await?,
         };
         anyhow::ensure!(cancelled, "no backfill {id} is running");
         output::note(format_args!("backfill {id} is cancelled; what it read is kept"));

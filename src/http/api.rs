@@ -220,10 +220,7 @@ pub(super) async fn list(
     page(&admin, view, listed).await
 }
 
-pub(super) async fn backfills(
-    State(admin): State<Admin>,
-    Query(listed): Query<Listed>,
-) -> Answer {
+pub(super) async fn backfills(State(admin): State<Admin>, Query(listed): Query<Listed>) -> Answer {
     page(&admin, View::Backfills, listed).await
 }
 

@@ -4,13 +4,8 @@ use metrics::{counter, describe_counter};
 
 use crate::store::{Finding, NotedGaps};
 
-const FINDINGS: [Finding; 5] = [
-    Finding::Message,
-    Finding::System,
-    Finding::Recalled,
-    Finding::Expired,
-    Finding::Absent,
-];
+const FINDINGS: [Finding; 5] =
+    [Finding::Message, Finding::System, Finding::Recalled, Finding::Expired, Finding::Absent];
 
 /// Says what each metric means, and starts those with known labels at 0.
 pub(super) fn describe() {

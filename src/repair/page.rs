@@ -186,11 +186,8 @@ mod tests {
         ];
         let stretch = Stretch::of(page(entries, Finished::More), asked(21, 30)).unwrap();
         assert_eq!((stretch.from, stretch.to, stretch.more), (24, 30, true));
-        let known = Known {
-            messages: vec![25, 28],
-            explained: vec![(26, 26)],
-            unconfirmed: vec![28],
-        };
+        let known =
+            Known { messages: vec![25, 28], explained: vec![(26, 26)], unconfirmed: vec![28] };
         let account = stretch.account(&known);
         let seqs: Vec<_> = account.messages.iter().map(|message| message.key.msg_seq).collect();
         assert_eq!(seqs, [24, 30]);

@@ -120,13 +120,13 @@ pub(super) async fn compare(
 /// Whether what rules read has changed. Parts that history may leave out do not count.
 fn is_edited(before: &Message, now: &Message) -> bool {
     let said = |message: &Message| -> Vec<_> {
-        message.elements.iter().map(|element| (element.msg_type.clone(), element.content.clone())).collect()
+        message
+            .elements
+            .iter()
+            .map(|element| (element.msg_type.clone(), element.content.clone()))
+            .collect()
     };
     let left_out = now.cloud_custom_data.is_empty() && !before.cloud_custom_data.is_empty();
     before.sender == now.sender
-        && if left_out {
-            said(before) != said(now)
-        } else {
-            before.text != now.text
-        }
+        && if left_out { said(before) != said(now) } else { before.text != now.text }
 }

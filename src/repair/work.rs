@@ -93,7 +93,8 @@ impl Picker {
             }
             self.gaps.retain(|page| !busy.contains(&Busy::Gap(page.conversation, page.to)));
             self.backfills = shared.store.running_backfills(now, BACKFILLS).await?.into();
-            let reading = |backfill: &Backfill| busy.contains(&Busy::Backfill(backfill.backfill_id));
+            let reading =
+                |backfill: &Backfill| busy.contains(&Busy::Backfill(backfill.backfill_id));
             self.backfills.retain(|backfill| !reading(backfill));
         }
         if let Some(page) = self.gaps.pop_front() {

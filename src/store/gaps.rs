@@ -72,11 +72,8 @@ pub trait Gaps: Send + Sync {
     ) -> Result<i64, Error>;
 
     /// Stretches that may be read on now, those due longest first.
-    async fn running_backfills(
-        &self,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Backfill>, Error>;
+    async fn running_backfills(&self, now: Timestamp, limit: usize)
+    -> Result<Vec<Backfill>, Error>;
 
     /// Notes how far a stretch was read.
     async fn backfilled(&self, step: BackfillStep) -> Result<(), Error>;
@@ -273,6 +270,9 @@ pub enum StepOutcome {
     Next(MsgSeq),
     Done(String),
     /// Nothing came; again later.
-    Again { why: String, due_at: Timestamp },
+    Again {
+        why: String,
+        due_at: Timestamp,
+    },
     Failed(String),
 }

@@ -20,8 +20,8 @@ pub mod sqlite;
 pub use audit::{Audit, Cell, Filter, Page, View};
 pub use control::{By, Control, JobChange, JobFilter, Pause, QUELL, Tripped};
 pub use gaps::{
-    Backfill, BackfillStep, Explained, Finding, Gaps, Known, NewGap, NotedGaps, OpenGap, Reached, Seen,
-    Sighting, Sightings, StepOutcome, Unexplained,
+    Backfill, BackfillStep, Explained, Finding, Gaps, Known, NewGap, NotedGaps, OpenGap, Reached,
+    Seen, Sighting, Sightings, StepOutcome, Unexplained,
 };
 pub use intake::{
     Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet, StoredMessage,

@@ -33,7 +33,7 @@ async fn a_pause_stops_calls_and_survives_a_restart() {
     assert_eq!(app.callbacks.say("g", 2, "bad").await, 200);
     assert_eq!(status(&app).await["paused"]["by"], "ada");
     assert!(app.app().worker().status().paused);
-    assert!(home.sim.log().is_empty());
+    assert_eq!(home.recall_calls(), 0);
     assert_eq!(post(&app, "/api/v1/resume", json!({})).await.0, 200);
     app.drain().await;
     assert_eq!(home.sim.recalled().len(), 2);
@@ -52,11 +52,11 @@ async fn a_pause_in_full_flow_takes_hold_at_once() {
     assert_eq!(post(&app, "/api/v1/pause", json!({})).await.0, 200);
     let mut worker = app.app().worker().watch();
     worker.wait_for(|status| status.in_flight == 0).await.unwrap();
-    let arrived = home.sim.log().len();
+    let arrived = home.recall_calls();
     for seq in 200..=220 {
         assert_eq!(app.callbacks.say(&format!("g{seq}"), seq, "bad").await, 200);
     }
-    assert_eq!(home.sim.log().len(), arrived, "a call left after the pause");
+    assert_eq!(home.recall_calls(), arrived, "a call left after the pause");
     let unfinished = status(&app).await["unfinished"].clone();
     assert!(unfinished.get("leased").is_none(), "{unfinished}");
     post(&app, "/api/v1/resume", json!({})).await;
@@ -115,7 +115,7 @@ async fn a_rule_that_hits_everybody_falls_to_shadow() {
     assert_eq!(tripped[0]["rule"], "bait");
     post(&app, "/api/v1/resume", json!({})).await;
     app.drain().await;
-    assert!(home.sim.log().is_empty());
+    assert_eq!(home.recall_calls(), 0);
     app.stop().await;
     // It stays so over a restart, until an operator says otherwise.
     let app = home.start(&["guard.trip_min_senders=500"]).await;

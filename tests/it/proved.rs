@@ -5,6 +5,7 @@
 mod proofs;
 
 use std::path::Path;
+use std::time::Duration;
 
 use self::proofs::Report;
 
@@ -46,4 +47,15 @@ async fn three_kills_and_a_failing_chat_break_no_promise() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_queue_is_loaded_and_worked() {
     check(&proofs::million::prove(binary(), 5_000).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_callbacks_missed_is_found_and_explained() {
+    let (lossy, silent) = (Duration::from_secs(1), Duration::from_secs(2));
+    check(&proofs::gaps::prove(binary(), lossy, silent).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_is_made_up_for() {
+    check(&proofs::outage::prove(binary(), Duration::from_secs(3)).await.unwrap());
 }

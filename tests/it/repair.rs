@@ -115,9 +115,8 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(30), patience).await.is_err() {
-            panic!("{what} never came to pass; gaps: {:?}", self.gaps().await);
-        }
+        let came = tokio::time::timeout(Duration::from_secs(30), patience).await.is_ok();
+        assert!(came, "{what} never came to pass; gaps: {:?}", self.gaps().await);
     }
 
     /// Waits until so many messages are stored.
@@ -268,10 +267,7 @@ async fn a_gap_of_a_group_that_is_gone_is_closed() {
     });
     assert_eq!(scene.app().callbacks.send(&destroyed).await, 200);
     scene
-        .until_gaps(&[
-            "g 2-2 unrepairable: group destroyed",
-            "g 4-4 unrepairable: group destroyed",
-        ])
+        .until_gaps(&["g 2-2 unrepairable: group destroyed", "g 4-4 unrepairable: group destroyed"])
         .await;
 }
 

@@ -1,7 +1,6 @@
 //! `outage`: a minute without the daemon is made up for as fast as the history budget allows.
 //!
-//! Traffic over groups of every type; after a while the daemon is killed, and started again a minute
-//! later, the traffic still going on. What no callback brought needs one history call for twenty
+//! Traffic over groups of every type; after a while the daemon is killed, and started again later, the traffic still going on. What no callback brought needs one history call for twenty
 //! messages of a group, and each group that was active one probe. From the moment the daemon listens
 //! until everything is explained may take 1.2 times as long as these calls at 50 a second.
 
@@ -21,12 +20,10 @@ use super::history::ledger::Ledger;
 use super::history::{pages, text};
 
 const RATE: f64 = 300.0;
-const BEFORE: Duration = Duration::from_secs(10);
-const DOWN: Duration = Duration::from_mins(1);
 const CALLS_A_SECOND: f64 = 50.0;
 const PATIENCE: Duration = Duration::from_mins(5);
 
-pub(crate) async fn prove(binary: &Path) -> Result<Report> {
+pub(crate) async fn prove(binary: &Path, down: Duration) -> Result<Report> {
     let bed = Bed::new(false).await?;
     let road = Ledger::start(&bed.folder.path().join("ledger.jsonl")).await?;
     let target = CallbackTarget { url: road.url(), token: Some(CALLBACK_TOKEN.into()) };
@@ -35,9 +32,10 @@ pub(crate) async fn prove(binary: &Path) -> Result<Report> {
     road.forward_to(daemon.callbacks);
     let options = TrafficOptions { rate: RATE, ..TrafficOptions::default() };
     let traffic = Traffic::start(&bed.sim, &target, &options)?;
-    tokio::time::sleep(BEFORE).await;
+    // Every group has been heard of by then.
+    tokio::time::sleep(Duration::from_secs(5)).await;
     daemon.kill().await?;
-    tokio::time::sleep(DOWN).await;
+    tokio::time::sleep(down).await;
     let daemon = bed.spawn(binary).await?;
     let began = Instant::now();
     road.forward_to(daemon.callbacks);

@@ -147,7 +147,8 @@ pub(in crate::store) async fn the_end_of_a_group_closes_its_gaps(store: &dyn Sto
 pub(in crate::store) async fn a_backfill_goes_down_page_by_page(store: &dyn Store) {
     let by = By::new("ann", NOW);
     let id = store.start_backfill(&by, &"g".into(), &"".into(), 1, 0).await.unwrap();
-    let step = |outcome| BackfillStep { backfill_id: id, outcome, recorded: 3, recalls: 1, at: NOW };
+    let step =
+        |outcome| BackfillStep { backfill_id: id, outcome, recorded: 3, recalls: 1, at: NOW };
     store.backfilled(step(StepOutcome::Next(80))).await.unwrap();
     let running = store.running_backfills(NOW, 10).await.unwrap();
     assert_eq!((running[0].next_seq, running[0].from_seq, running[0].attempts), (80, 1, 0));

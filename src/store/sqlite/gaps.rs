@@ -128,7 +128,8 @@ impl Gaps for Sqlite {
         let within = |sql: &'static str| {
             sqlx::query(sql).bind(conversation).bind(seq_to_i64(from)).bind(seq_to_i64(to))
         };
-        let rows = |sql| async move { within(sql).fetch_all(&self.readers).await.map_err(unavailable) };
+        let rows =
+            |sql| async move { within(sql).fetch_all(&self.readers).await.map_err(unavailable) };
         let messages = rows(
             "select msg_seq from messages where conversation_id = ? and msg_seq between ? and ?
              order by msg_seq",
@@ -184,13 +185,8 @@ impl Gaps for Sqlite {
         from: MsgSeq,
         to: MsgSeq,
     ) -> Result<i64, Error> {
-        let start = StartBackfill {
-            by: by.clone(),
-            group: group.clone(),
-            topic: topic.clone(),
-            from,
-            to,
-        };
+        let start =
+            StartBackfill { by: by.clone(), group: group.clone(), topic: topic.clone(), from, to };
         self.writer.perform(start).await
     }
 

@@ -373,7 +373,6 @@ impl Task {
             }
         }
     }
-
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a batch holds some thousand rows at most")]

@@ -58,6 +58,11 @@ impl Home {
         self.folder.path().join(name)
     }
 
+    /// Recall calls that arrived at Chat, whatever else did.
+    pub(crate) fn recall_calls(&self) -> usize {
+        self.sim.log().iter().filter(|call| call.command == "group_msg_recall").count()
+    }
+
     pub(crate) fn config_path(&self) -> PathBuf {
         self.path("quell.toml")
     }
