@@ -1,6 +1,6 @@
-//! A phrase, and whether what the automaton found is that phrase.
+//! A phrase, and whether what the search found is that phrase.
 //!
-//! The automaton reads letters only, one for each class of look-alikes, without separators and
+//! The search reads letters only, one for each class of look-alikes, without separators and
 //! repeats. So it misses nothing that is hidden by them, and finds too much: `gift is free. Card` for
 //! `free card`, `he'll` for `hell`. Here each find is laid beside the phrase, character by character,
 //! and refused where a reader would not see the phrase.
@@ -72,7 +72,7 @@ impl Phrase {
         self.letters.iter().any(|letter| letter.fold.kind == Kind::Free)
     }
 
-    /// What the automaton has to look for: the classes of the letters, repeats once.
+    /// What has to be looked for: the classes of the letters, repeats once.
     pub(crate) fn squeezed(&self) -> String {
         let mut squeezed = String::new();
         let mut previous = None;
@@ -97,27 +97,22 @@ impl Phrase {
         fits.then_some((first, last))
     }
 
+    /// Whether Latin edges have to be edges of words.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Whether a find plainly begins or ends inside a word: what most finds of short phrases are,
     /// told before anything is laid beside anything.
     fn is_within_a_word(&self, row: &[Symbol], runs: &[Run]) -> bool {
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return true };
-        let wordy = |symbol: Option<&Symbol>| {
-            symbol.is_some_and(|s| {
-                matches!(s.kind(), Kind::Word | Kind::Digit) && !s.fold.has(CharFold::SIGN)
-            })
-        };
-        let glued = |run: &Run, beside: Option<usize>| {
-            run.first == run.last
-                && wordy(row.get(run.first as usize))
-                && wordy(beside.and_then(|at| row.get(at)))
-        };
         let latin = |letter: Option<&Letter>| {
             letter.is_some_and(|l| matches!(l.fold.kind, Kind::Word | Kind::Digit))
         };
         self.whole
-            && ((latin(self.letters.first())
-                && glued(first, (first.first as usize).checked_sub(1)))
-                || (latin(self.letters.last()) && glued(last, Some(last.last as usize + 1))))
+            && ((latin(self.letters.first()) && begins_within_a_word(row, first))
+                || (latin(self.letters.last())
+                    && is_glued(row, last, row.get(last.last as usize + 1))))
     }
 
     /// Lays the symbols of the runs beside the letters of the phrase.
@@ -187,6 +182,24 @@ impl Phrase {
         }
         (j + 1 == same).then_some(())
     }
+}
+
+/// Whether no whole word can begin with a run: it is one letter, and another stands right before it.
+pub(crate) fn begins_within_a_word(row: &[Symbol], run: &Run) -> bool {
+    let before = (run.first as usize).checked_sub(1).and_then(|at| row.get(at));
+    is_glued(row, run, before)
+}
+
+/// Whether a run is one letter of a word that goes on beside it.
+fn is_glued(row: &[Symbol], run: &Run, beside: Option<&Symbol>) -> bool {
+    run.first == run.last && is_wordy(row.get(run.first as usize)) && is_wordy(beside)
+}
+
+/// A letter or digit of a word, not a sign in the place of one.
+fn is_wordy(symbol: Option<&Symbol>) -> bool {
+    symbol.is_some_and(|s| {
+        matches!(s.kind(), Kind::Word | Kind::Digit) && !s.fold.has(CharFold::SIGN)
+    })
 }
 
 /// A symbol of the text and the letter of the phrase that it is.
@@ -263,7 +276,7 @@ impl Gap {
     }
 }
 
-/// A find of the automaton beside the phrase it may be.
+/// A find beside the phrase it may be.
 struct Find<'a> {
     phrase: &'a Phrase,
     symbols: &'a Symbols,
@@ -316,17 +329,12 @@ impl Find<'_> {
         if !self.phrase.whole {
             return true;
         }
-        let beside = |symbol: Option<&Symbol>| {
-            symbol.is_some_and(|s| {
-                matches!(s.kind(), Kind::Word | Kind::Digit) && !s.fold.has(CharFold::SIGN)
-            })
-        };
         let joins = |letter: &Letter| matches!(letter.fold.kind, Kind::Word | Kind::Digit);
         let row = &self.symbols.row;
         let starts = self.phrase.letters.first().is_some_and(joins);
         let ends = self.phrase.letters.last().is_some_and(joins);
         let before = self.first.checked_sub(1).and_then(|i| row.get(i));
-        let glued = starts && beside(before) || ends && beside(row.get(self.last + 1));
+        let glued = starts && is_wordy(before) || ends && is_wordy(row.get(self.last + 1));
         !glued
     }
 

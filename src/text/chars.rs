@@ -37,7 +37,7 @@ pub(crate) struct CharFold {
     pub(crate) plain: char,
     /// The character that it is read as.
     pub(crate) shown: char,
-    /// The character that stands for it in the text given to the automaton, where everything that
+    /// The character that stands for it in the text in which phrases are sought, where everything that
     /// can be taken for one another is the same.
     pub(crate) class: char,
     /// The letter that a sign stands for among letters; itself where it stands for none.

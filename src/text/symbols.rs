@@ -163,7 +163,7 @@ fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// What the automaton reads: the classes of the letters, separators left out, repeats once.
+/// What phrases are sought in: the classes of the letters, separators left out, repeats once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Squeezed {
     pub(crate) text: String,
@@ -203,13 +203,6 @@ impl Squeezed {
             }
         }
         squeezed
-    }
-
-    /// The runs that a span of the squeezed text covers.
-    pub(crate) fn runs_in(&self, start: usize, end: usize) -> &[Run] {
-        let first = self.runs.partition_point(|run| (run.at as usize) < start);
-        let behind = self.runs.partition_point(|run| (run.at as usize) < end);
-        &self.runs[first..behind]
     }
 }
 
