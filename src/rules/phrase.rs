@@ -32,6 +32,16 @@ pub(crate) struct Phrase {
     words: usize,
 }
 
+/// Words of six letters and more that make another one in reverse.
+const WORDS_BOTH_WAYS: &str = "animal lamina deliver reviled denier reined denies seined desserts \
+    stressed diaper repaid diapers drawer reward drawers rewards drawees gateman nametag looter \
+    retool looters pupils slipup recaps spacer redraw warder relive eviler reknit tinker reknits \
+    stinker robert trebor sleets steels sloops spools sniper repins snoops spoons sports strops";
+
+fn is_a_word_both_ways(word: &str) -> bool {
+    WORDS_BOTH_WAYS.split_whitespace().any(|known| known == word)
+}
+
 /// Gaps longer than this join nothing.
 const MAX_GAP: usize = 16;
 
@@ -95,6 +105,24 @@ impl Phrase {
         let found = Find { phrase: self, symbols, pairs: &pairs, first, last };
         let fits = found.edges_fit() && found.free_text_fits() && found.words_fit();
         fits.then_some((first, last))
+    }
+
+    /// The phrase with its letters in reverse, where nothing innocent is likely to be written like
+    /// that: short words and pairs of characters often are words both ways.
+    pub(crate) fn backwards(&self) -> Option<Self> {
+        let count = |kind| self.letters.iter().filter(|l| l.fold.kind == kind).count();
+        let (free, latin) = (count(Kind::Free), count(Kind::Word));
+        let word: String = self.letters.iter().map(|letter| letter.fold.shown).collect();
+        let long_enough = match (free, self.words) {
+            (0, 1) => self.whole && latin >= 6 && !is_a_word_both_ways(&word),
+            (0, _) => self.whole && latin >= 7,
+            _ => free >= 4,
+        };
+        let behind = |at: usize| self.letters.get(at + 1).map_or(Before::Nothing, |l| l.before);
+        let letters = self.letters.iter().enumerate().rev();
+        let letters = letters.map(|(at, letter)| Letter { before: behind(at), ..*letter });
+        let turned = Self { letters: letters.collect(), ..*self };
+        (long_enough && turned.squeezed() != self.squeezed()).then_some(turned)
     }
 
     /// Whether Latin edges have to be edges of words.
@@ -293,12 +321,16 @@ struct Word {
     gaps: usize,
     /// Gaps with a space in them.
     spaces: usize,
+    /// Those of them that part a letter from itself.
+    stretches: usize,
     sentences: usize,
     /// Marks that also stand within and between real words: `he'll`, `re-sign`, `and/or`.
     everyday_marks: usize,
     apostrophes: usize,
     /// Characters that are letters, not digits or signs in their place.
     real: usize,
+    /// Letters drawn with several signs.
+    drawn: usize,
     wanted_letters: usize,
     foreign: usize,
     foreign_wanted: usize,
@@ -309,6 +341,12 @@ impl Word {
     /// Written letter by letter.
     fn is_spelled(&self) -> bool {
         self.joints > 0 && self.gaps == self.joints
+    }
+    /// Torn apart nearly everywhere, and by spaces only where a letter goes on: `he e,e,l/lo//o`.
+    fn is_torn(&self) -> bool {
+        let marks = self.gaps - self.spaces;
+        let everywhere = marks >= 3 && self.gaps * 2 > self.joints;
+        self.letters >= 5 && self.spaces == self.stretches && everywhere
     }
 }
 
@@ -418,7 +456,7 @@ impl Find<'_> {
         // Among several words one may be all digits (`5311` for sell), if the others show the way.
         let enough = real * 6 >= letters && (self.phrase.words > 1 || self.phrase.has_free());
         words.iter().all(|word| {
-            let drawn = word.wanted_letters == 0 || word.real > 0 || enough;
+            let drawn = word.wanted_letters == 0 || word.real > 0 || word.drawn >= 3 || enough;
             // One letter in the phrase's own script tells that the word is not a Latin one.
             let script = if word.foreign_wanted > 0 {
                 word.foreign_exact > 0
@@ -443,7 +481,7 @@ impl Find<'_> {
             return false;
         }
         if word.spaces > 0 {
-            return several && letters >= 10;
+            return several && letters >= 10 || word.is_torn();
         }
         if word.gaps == word.apostrophes {
             return false;
@@ -504,6 +542,7 @@ impl Word {
         }
         self.gaps += 1;
         self.spaces += usize::from(gap.space);
+        self.stretches += usize::from(gap.space && repeated);
         self.sentences += usize::from(gap.sentence);
         let everyday = matches!(gap.mark, Some('-' | '/' | '&' | ':' | '‐' | '–'));
         let apostrophe = gap.symbols == 1 && gap.mark.is_some_and(is_apostrophe);
@@ -514,6 +553,7 @@ impl Word {
     fn add(&mut self, symbol: &Symbol, letter: &Letter, repeated: bool) {
         let real = symbol.kind() == Kind::Word && !symbol.fold.has(CharFold::SIGN);
         self.real += usize::from(real);
+        self.drawn += usize::from(symbol.fold.has(CharFold::STROKE));
         self.foreign += usize::from(real && symbol.fold.has(CharFold::FOREIGN));
         if repeated {
             return;

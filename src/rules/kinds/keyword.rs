@@ -23,7 +23,7 @@ use crate::rules::lexicon::{Lexicon, order};
 use crate::rules::phrase::{Phrase, begins_within_a_word};
 use crate::rules::sound::Sounding;
 use crate::rules::yaml::{Node, Value};
-use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen};
+use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen, undrawn};
 
 /// What is written below `keyword`.
 #[derive(Clone, Debug, JsonSchema)]
@@ -172,12 +172,19 @@ impl Builder {
                 for way in Sounding::readings_of(loose.as_ref().unwrap_or(&symbols)) {
                     sounding.push((way.spelled(), Heard { phrase: way, leaves: leaves.clone() }));
                 }
+                if let Some(phrase) = phrase.backwards() {
+                    let leaves = leaves.clone();
+                    let backwards = Hidden { phrase, aggressive, backwards: true, leaves };
+                    hidden.push((backwards.phrase.squeezed(), backwards));
+                }
                 if let Some(phrase) = loose.and_then(|loose| Phrase::new(&loose, whole)) {
                     let leaves = leaves.clone();
-                    hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
+                    let loose = Hidden { phrase, aggressive, backwards: false, leaves };
+                    hidden.push((loose.phrase.squeezed(), loose));
                 }
             }
-            hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
+            let plain = Hidden { phrase, aggressive, backwards: false, leaves };
+            hidden.push((plain.phrase.squeezed(), plain));
         }
         Ok(Index {
             written: AsWritten::build(written)?,
@@ -206,6 +213,9 @@ impl Index {
         hidden.find(symbols, Via::Folded, found);
         if symbols.signs {
             hidden.find(&symbols.signs_as_letters(), Via::Signs, found);
+        }
+        if let Some(drawn) = symbols.drawn.then(|| undrawn(symbols)).flatten() {
+            hidden.find(&drawn.signs_as_letters(), Via::Drawn, found);
         }
         if symbols.reversed {
             hidden.find(&symbols.unreversed(text), Via::Reversed, found);
@@ -300,6 +310,8 @@ impl<T> Grouped<T> {
 struct Hidden {
     phrase: Phrase,
     aggressive: bool,
+    /// The phrase is turned round.
+    backwards: bool,
     leaves: Vec<LeafId>,
 }
 
@@ -331,6 +343,7 @@ impl Looks {
                     let place = (hidden.aggressive || via != Via::Loose)
                         .then(|| hidden.phrase.verify(symbols, runs));
                     if let Some(place) = place.flatten() {
+                        let via = if hidden.backwards { Via::Backwards } else { via };
                         report(symbols, place, via, &hidden.leaves, found);
                     }
                 }
