@@ -8,6 +8,7 @@
 //!
 //! Patterns are found at the places asked for only. They may not be empty or hold a NUL.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// The lengths of prefix by which patterns are looked up: each by the longest one that it fills.
@@ -17,8 +18,9 @@ const LENGTHS: [usize; 7] = [1, 2, 3, 4, GATE, 9, 12];
 const GATE: usize = 6;
 /// Where the lengths behind the gate begin in [`LENGTHS`].
 const BEHIND_GATE: usize = 4;
-/// Bits for each entry of a table of bits: one look in 16 at most is in vain.
-const BITS_EACH: usize = 16;
+/// Bits for each entry of a table of bits: one look in eight at most is in vain. More of them would
+/// push one another out of the cache.
+const BITS_EACH: usize = 8;
 
 /// Patterns by their prefixes.
 pub(crate) struct Lexicon {
@@ -61,8 +63,10 @@ impl Lexicon {
     pub(crate) fn of(patterns: &[&str]) -> Self {
         let mut lexicon = Self {
             short: Box::new([0; 256]),
-            gate: Bits::for_entries(patterns.len()),
-            prefixes: Bits::for_entries(patterns.len()),
+            gate: Bits::for_entries(count(
+                patterns.iter().filter_map(|p| p.as_bytes().get(..GATE)),
+            )),
+            prefixes: Bits::for_entries(count(patterns.iter().map(|pattern| prefix(pattern).1))),
             slots: vec![Slot::default(); (patterns.len() * 2).next_power_of_two()].into(),
             bytes: patterns.concat().into_bytes().into(),
             starts: starts(patterns),
@@ -168,6 +172,11 @@ fn tag(hash: u64) -> u32 {
 fn prefix(pattern: &str) -> (usize, &[u8]) {
     let of = length(pattern.len());
     (of, &pattern.as_bytes()[..LENGTHS[of]])
+}
+
+/// How many different ones there are.
+fn count<'a>(prefixes: impl Iterator<Item = &'a [u8]>) -> usize {
+    prefixes.collect::<HashSet<_>>().len()
 }
 
 fn starts(patterns: &[&str]) -> Box<[u32]> {
