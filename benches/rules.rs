@@ -107,6 +107,21 @@ fn standard_1000_keywords(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
+fn standard_100000_keywords(bencher: Bencher<'_, '_>) {
+    judge(bencher, "standard", 100_000, 0);
+}
+
+#[divan::bench]
+fn aggressive_1000_keywords(bencher: Bencher<'_, '_>) {
+    judge(bencher, "aggressive", 1000, 0);
+}
+
+#[divan::bench]
+fn aggressive_100000_keywords(bencher: Bencher<'_, '_>) {
+    judge(bencher, "aggressive", 100_000, 0);
+}
+
+#[divan::bench]
 fn standard_100000_keywords_100_patterns(bencher: Bencher<'_, '_>) {
     judge(bencher, "standard", 100_000, 100);
 }

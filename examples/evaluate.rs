@@ -161,9 +161,13 @@ impl Run {
             for (phrase, should) in
                 sought.into_iter().filter(|(phrase, _)| !phrase.is_empty() && !phrase.contains('='))
             {
+                // "Latin words have to be whole, numbers need not."
+                let numbers_anywhere = line["options"].to_string().contains(".englishWordMatch()");
+                let part = numbers_anywhere && phrase.bytes().all(|byte| byte.is_ascii_digit());
                 let yaml = format!(
-                    "version: 1\nrules:\n  - id: phrase\n    when: {{ keyword: {} }}\n",
-                    json!([phrase])
+                    "version: 1\nrules:\n  - id: phrase\n    when: {{ keyword: {{ words: {}, match: {} }} }}\n",
+                    json!([phrase]),
+                    if part { "part" } else { "whole" },
                 );
                 let rules = rules::load_str("phrase", &yaml, Path::new(""))?.rules;
                 let hit = is_hit(&rules, &text_of(&line));

@@ -78,9 +78,11 @@ fn explained(hit: Hit, rule: &CompiledRule, text: &Text, findings: &Findings) ->
         _ => steps(&hit.text),
     };
     match via {
+        Some(Via::Drawn) => taken.push("letters drawn with signs"),
         Some(Via::Reversed) => taken.push("shown in reverse"),
         Some(Via::Loose) => taken.extend(loose_steps(&hit.text)),
         Some(Via::Sound) => taken.push("pinyin and homophones"),
+        Some(Via::Backwards) => taken.push("written backwards"),
         _ => {}
     }
     let places = text.pieces_in(start, end).map(|piece| piece.origin.to_string()).collect();

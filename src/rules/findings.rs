@@ -20,9 +20,11 @@ pub(crate) enum Via {
     Readable,
     Folded,
     Signs,
+    Drawn,
     Reversed,
     Loose,
     Sound,
+    Backwards,
 }
 
 /// The most places noted in one text. A text that holds more is full of them anyway.

@@ -15,6 +15,7 @@ mod explain;
 mod file;
 mod findings;
 mod kinds;
+mod lexicon;
 mod load;
 mod needles;
 mod phrase;

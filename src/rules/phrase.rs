@@ -1,6 +1,6 @@
-//! A phrase, and whether what the automaton found is that phrase.
+//! A phrase, and whether what the search found is that phrase.
 //!
-//! The automaton reads letters only, one for each class of look-alikes, without separators and
+//! The search reads letters only, one for each class of look-alikes, without separators and
 //! repeats. So it misses nothing that is hidden by them, and finds too much: `gift is free. Card` for
 //! `free card`, `he'll` for `hell`. Here each find is laid beside the phrase, character by character,
 //! and refused where a reader would not see the phrase.
@@ -30,6 +30,16 @@ pub(crate) struct Phrase {
     whole: bool,
     /// How many words it has, where a text without word spaces is one.
     words: usize,
+}
+
+/// Words of six letters and more that make another one in reverse.
+const WORDS_BOTH_WAYS: &str = "animal lamina deliver reviled denier reined denies seined desserts \
+    stressed diaper repaid diapers drawer reward drawers rewards drawees gateman nametag looter \
+    retool looters pupils slipup recaps spacer redraw warder relive eviler reknit tinker reknits \
+    stinker robert trebor sleets steels sloops spools sniper repins snoops spoons sports strops";
+
+fn is_a_word_both_ways(word: &str) -> bool {
+    WORDS_BOTH_WAYS.split_whitespace().any(|known| known == word)
 }
 
 /// Gaps longer than this join nothing.
@@ -72,7 +82,7 @@ impl Phrase {
         self.letters.iter().any(|letter| letter.fold.kind == Kind::Free)
     }
 
-    /// What the automaton has to look for: the classes of the letters, repeats once.
+    /// What has to be looked for: the classes of the letters, repeats once.
     pub(crate) fn squeezed(&self) -> String {
         let mut squeezed = String::new();
         let mut previous = None;
@@ -97,27 +107,40 @@ impl Phrase {
         fits.then_some((first, last))
     }
 
+    /// The phrase with its letters in reverse, where nothing innocent is likely to be written like
+    /// that: short words and pairs of characters often are words both ways.
+    pub(crate) fn backwards(&self) -> Option<Self> {
+        let count = |kind| self.letters.iter().filter(|l| l.fold.kind == kind).count();
+        let (free, latin) = (count(Kind::Free), count(Kind::Word));
+        let word: String = self.letters.iter().map(|letter| letter.fold.shown).collect();
+        let long_enough = match (free, self.words) {
+            (0, 1) => self.whole && latin >= 6 && !is_a_word_both_ways(&word),
+            (0, _) => self.whole && latin >= 7,
+            _ => free >= 4,
+        };
+        let behind = |at: usize| self.letters.get(at + 1).map_or(Before::Nothing, |l| l.before);
+        let letters = self.letters.iter().enumerate().rev();
+        let letters = letters.map(|(at, letter)| Letter { before: behind(at), ..*letter });
+        let turned = Self { letters: letters.collect(), ..*self };
+        (long_enough && turned.squeezed() != self.squeezed()).then_some(turned)
+    }
+
+    /// Whether Latin edges have to be edges of words.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Whether a find plainly begins or ends inside a word: what most finds of short phrases are,
     /// told before anything is laid beside anything.
     fn is_within_a_word(&self, row: &[Symbol], runs: &[Run]) -> bool {
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return true };
-        let wordy = |symbol: Option<&Symbol>| {
-            symbol.is_some_and(|s| {
-                matches!(s.kind(), Kind::Word | Kind::Digit) && !s.fold.has(CharFold::SIGN)
-            })
-        };
-        let glued = |run: &Run, beside: Option<usize>| {
-            run.first == run.last
-                && wordy(row.get(run.first as usize))
-                && wordy(beside.and_then(|at| row.get(at)))
-        };
         let latin = |letter: Option<&Letter>| {
             letter.is_some_and(|l| matches!(l.fold.kind, Kind::Word | Kind::Digit))
         };
         self.whole
-            && ((latin(self.letters.first())
-                && glued(first, (first.first as usize).checked_sub(1)))
-                || (latin(self.letters.last()) && glued(last, Some(last.last as usize + 1))))
+            && ((latin(self.letters.first()) && begins_within_a_word(row, first))
+                || (latin(self.letters.last())
+                    && is_glued(row, last, row.get(last.last as usize + 1))))
     }
 
     /// Lays the symbols of the runs beside the letters of the phrase.
@@ -187,6 +210,24 @@ impl Phrase {
         }
         (j + 1 == same).then_some(())
     }
+}
+
+/// Whether no whole word can begin with a run: it is one letter, and another stands right before it.
+pub(crate) fn begins_within_a_word(row: &[Symbol], run: &Run) -> bool {
+    let before = (run.first as usize).checked_sub(1).and_then(|at| row.get(at));
+    is_glued(row, run, before)
+}
+
+/// Whether a run is one letter of a word that goes on beside it.
+fn is_glued(row: &[Symbol], run: &Run, beside: Option<&Symbol>) -> bool {
+    run.first == run.last && is_wordy(row.get(run.first as usize)) && is_wordy(beside)
+}
+
+/// A letter or digit of a word, not a sign in the place of one.
+fn is_wordy(symbol: Option<&Symbol>) -> bool {
+    symbol.is_some_and(|s| {
+        matches!(s.kind(), Kind::Word | Kind::Digit) && !s.fold.has(CharFold::SIGN)
+    })
 }
 
 /// A symbol of the text and the letter of the phrase that it is.
@@ -263,7 +304,7 @@ impl Gap {
     }
 }
 
-/// A find of the automaton beside the phrase it may be.
+/// A find beside the phrase it may be.
 struct Find<'a> {
     phrase: &'a Phrase,
     symbols: &'a Symbols,
@@ -280,12 +321,16 @@ struct Word {
     gaps: usize,
     /// Gaps with a space in them.
     spaces: usize,
+    /// Those of them that part a letter from itself.
+    stretches: usize,
     sentences: usize,
     /// Marks that also stand within and between real words: `he'll`, `re-sign`, `and/or`.
     everyday_marks: usize,
     apostrophes: usize,
     /// Characters that are letters, not digits or signs in their place.
     real: usize,
+    /// Letters drawn with several signs.
+    drawn: usize,
     wanted_letters: usize,
     foreign: usize,
     foreign_wanted: usize,
@@ -296,6 +341,12 @@ impl Word {
     /// Written letter by letter.
     fn is_spelled(&self) -> bool {
         self.joints > 0 && self.gaps == self.joints
+    }
+    /// Torn apart nearly everywhere, and by spaces only where a letter goes on: `he e,e,l/lo//o`.
+    fn is_torn(&self) -> bool {
+        let marks = self.gaps - self.spaces;
+        let everywhere = marks >= 3 && self.gaps * 2 > self.joints;
+        self.letters >= 5 && self.spaces == self.stretches && everywhere
     }
 }
 
@@ -316,17 +367,12 @@ impl Find<'_> {
         if !self.phrase.whole {
             return true;
         }
-        let beside = |symbol: Option<&Symbol>| {
-            symbol.is_some_and(|s| {
-                matches!(s.kind(), Kind::Word | Kind::Digit) && !s.fold.has(CharFold::SIGN)
-            })
-        };
         let joins = |letter: &Letter| matches!(letter.fold.kind, Kind::Word | Kind::Digit);
         let row = &self.symbols.row;
         let starts = self.phrase.letters.first().is_some_and(joins);
         let ends = self.phrase.letters.last().is_some_and(joins);
         let before = self.first.checked_sub(1).and_then(|i| row.get(i));
-        let glued = starts && beside(before) || ends && beside(row.get(self.last + 1));
+        let glued = starts && is_wordy(before) || ends && is_wordy(row.get(self.last + 1));
         !glued
     }
 
@@ -410,7 +456,7 @@ impl Find<'_> {
         // Among several words one may be all digits (`5311` for sell), if the others show the way.
         let enough = real * 6 >= letters && (self.phrase.words > 1 || self.phrase.has_free());
         words.iter().all(|word| {
-            let drawn = word.wanted_letters == 0 || word.real > 0 || enough;
+            let drawn = word.wanted_letters == 0 || word.real > 0 || word.drawn >= 3 || enough;
             // One letter in the phrase's own script tells that the word is not a Latin one.
             let script = if word.foreign_wanted > 0 {
                 word.foreign_exact > 0
@@ -435,7 +481,7 @@ impl Find<'_> {
             return false;
         }
         if word.spaces > 0 {
-            return several && letters >= 10;
+            return several && letters >= 10 || word.is_torn();
         }
         if word.gaps == word.apostrophes {
             return false;
@@ -496,6 +542,7 @@ impl Word {
         }
         self.gaps += 1;
         self.spaces += usize::from(gap.space);
+        self.stretches += usize::from(gap.space && repeated);
         self.sentences += usize::from(gap.sentence);
         let everyday = matches!(gap.mark, Some('-' | '/' | '&' | ':' | '‐' | '–'));
         let apostrophe = gap.symbols == 1 && gap.mark.is_some_and(is_apostrophe);
@@ -506,6 +553,7 @@ impl Word {
     fn add(&mut self, symbol: &Symbol, letter: &Letter, repeated: bool) {
         let real = symbol.kind() == Kind::Word && !symbol.fold.has(CharFold::SIGN);
         self.real += usize::from(real);
+        self.drawn += usize::from(symbol.fold.has(CharFold::STROKE));
         self.foreign += usize::from(real && symbol.fold.has(CharFold::FOREIGN));
         if repeated {
             return;

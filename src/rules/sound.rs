@@ -47,7 +47,12 @@ impl Sounding {
         ways.into_iter().map(|way| Self { letters: way.into() }).collect()
     }
 
-    /// What the automaton has to look for.
+    /// Whether it has two characters only.
+    pub(crate) fn is_pair(&self) -> bool {
+        self.letters.len() == 2
+    }
+
+    /// What has to be looked for.
     pub(crate) fn spelled(&self) -> String {
         self.letters.iter().map(|(_, sound)| *sound).collect()
     }

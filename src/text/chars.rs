@@ -37,7 +37,7 @@ pub(crate) struct CharFold {
     pub(crate) plain: char,
     /// The character that it is read as.
     pub(crate) shown: char,
-    /// The character that stands for it in the text given to the automaton, where everything that
+    /// The character that stands for it in the text in which phrases are sought, where everything that
     /// can be taken for one another is the same.
     pub(crate) class: char,
     /// The letter that a sign stands for among letters; itself where it stands for none.
@@ -59,6 +59,8 @@ impl CharFold {
     pub(crate) const JOINS: u8 = 16;
     /// The first part of a character that can be written in parts.
     pub(crate) const PART: u8 = 32;
+    /// A sign without which no letter is drawn; a letter that is drawn with signs.
+    pub(crate) const STROKE: u8 = 64;
 
     pub(crate) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -146,7 +148,7 @@ fn simple(c: char, written: char) -> CharFold {
             _ => Kind::Mark,
         };
         let mut fold = CharFold::new(kind, c);
-        (fold.sign, fold.flags) = (latin, CharFold::SIGN);
+        (fold.sign, fold.flags) = (latin, CharFold::SIGN | stroke(c));
         return fold;
     }
     if c.is_alphabetic() {
@@ -180,7 +182,11 @@ fn simple(c: char, written: char) -> CharFold {
     // Full-width forms were folded to ASCII on the way here; what they end needs no space.
     let wide = kind == Kind::End && matches!(written, '\u{ff00}'..='\u{ff60}');
     let kind = if wide { Kind::WideEnd } else { kind };
-    CharFold { flags: joins, ..CharFold::new(kind, c) }
+    CharFold { flags: joins | stroke(c), ..CharFold::new(kind, c) }
+}
+
+fn stroke(c: char) -> u8 {
+    if matches!(c, '|' | '\\' | '(' | '[') { CharFold::STROKE } else { 0 }
 }
 
 fn letter_like(c: char, latin: char) -> CharFold {

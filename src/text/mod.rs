@@ -6,6 +6,7 @@
 
 mod chars;
 mod components;
+mod drawn;
 mod extract;
 mod lookalike;
 mod loosen;
@@ -15,6 +16,7 @@ mod steps;
 mod symbols;
 
 pub(crate) use chars::{CharFold, Kind, fold};
+pub(crate) use drawn::undrawn;
 pub use extract::{MAX_TEXT_BYTES, extract};
 pub(crate) use loosen::loosen;
 pub(crate) use pinyin::{Sound, readings, syllable};

@@ -56,6 +56,14 @@ pub(crate) struct Sound {
     starts: Vec<(u32, u32)>,
 }
 
+/// Where a phrase may begin in the sound of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) start: usize,
+    /// What stands here or next is spelled in Latin letters.
+    pub(crate) latin: bool,
+}
+
 impl Sound {
     pub(crate) fn of(symbols: &Symbols) -> Self {
         let mut sound = Self {
@@ -75,6 +83,20 @@ impl Sound {
             }
         }
         sound
+    }
+
+    /// Where a phrase may begin: at a character, or at the first letter of a Latin word.
+    pub(crate) fn places(&self, symbols: &Symbols) -> impl Iterator<Item = Place> {
+        let word = |at: usize| symbols.row.get(at).is_some_and(|s| s.kind() == Kind::Word);
+        self.starts.iter().enumerate().filter_map(move |(i, (start, symbol))| {
+            let symbol = *symbol as usize;
+            let latin = word(symbol);
+            if latin && symbol > 0 && word(symbol - 1) {
+                return None;
+            }
+            let next = || self.starts.get(i + 1).is_some_and(|(_, next)| word(*next as usize));
+            Some(Place { start: *start as usize, latin: latin || next() })
+        })
     }
 
     /// The symbols that a span of the sound covers; `None` where it begins within one.

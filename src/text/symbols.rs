@@ -29,7 +29,7 @@ impl Symbol {
 
 /// The symbols of a text, and what is worth knowing about it as a whole.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts about a text")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts about a text")]
 pub(crate) struct Symbols {
     pub(crate) row: Vec<Symbol>,
     /// Letters that can only be Greek or Cyrillic are among them: such words are meant.
@@ -40,6 +40,8 @@ pub(crate) struct Symbols {
     pub(crate) free: bool,
     /// There are controls that show text in reverse.
     pub(crate) reversed: bool,
+    /// There are signs that letters are drawn with.
+    pub(crate) drawn: bool,
 }
 
 const RIGHT_TO_LEFT_OVERRIDE: char = '\u{202e}';
@@ -71,6 +73,7 @@ impl Symbols {
                 kind => {
                     symbols.genuine |= found.has(CharFold::GENUINE);
                     let sign = found.has(CharFold::SIGN);
+                    symbols.drawn |= found.has(CharFold::STROKE);
                     let wordy = matches!(kind, Kind::Word | Kind::Digit);
                     let beside = symbols.row.last().is_some_and(Symbol::is_letter);
                     // Most exclamation marks stand behind a word and are just that.
@@ -163,7 +166,7 @@ fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// What the automaton reads: the classes of the letters, separators left out, repeats once.
+/// What phrases are sought in: the classes of the letters, separators left out, repeats once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Squeezed {
     pub(crate) text: String,
@@ -203,13 +206,6 @@ impl Squeezed {
             }
         }
         squeezed
-    }
-
-    /// The runs that a span of the squeezed text covers.
-    pub(crate) fn runs_in(&self, start: usize, end: usize) -> &[Run] {
-        let first = self.runs.partition_point(|run| (run.at as usize) < start);
-        let behind = self.runs.partition_point(|run| (run.at as usize) < end);
-        &self.runs[first..behind]
     }
 }
 

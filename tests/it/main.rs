@@ -5,6 +5,7 @@
 mod callback_listener;
 mod chat_client;
 mod main_path;
+mod one_verdict;
 mod operating;
 mod process;
 mod proved;

@@ -13,16 +13,17 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, PatternID};
+use aho_corasick::{AhoCorasick, BuildError};
 use schemars::JsonSchema;
 
 use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
 use crate::rules::file::{Fold, Wholeness};
-use crate::rules::phrase::Phrase;
+use crate::rules::lexicon::{Lexicon, order};
+use crate::rules::phrase::{Phrase, begins_within_a_word};
 use crate::rules::sound::Sounding;
 use crate::rules::yaml::{Node, Value};
-use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen};
+use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen, undrawn};
 
 /// What is written below `keyword`.
 #[derive(Clone, Debug, JsonSchema)]
@@ -79,7 +80,7 @@ struct Sought {
 }
 
 impl Written {
-    /// Adds the phrases to the automaton of the rule's folding level.
+    /// Adds the phrases at the rule's folding level.
     pub(crate) fn compile(&self, at: crate::rules::yaml::Place, c: &mut Compiler<'_>) -> LeafId {
         let leaf = c.new_leaf();
         let fold = c.fold;
@@ -171,17 +172,24 @@ impl Builder {
                 for way in Sounding::readings_of(loose.as_ref().unwrap_or(&symbols)) {
                     sounding.push((way.spelled(), Heard { phrase: way, leaves: leaves.clone() }));
                 }
+                if let Some(phrase) = phrase.backwards() {
+                    let leaves = leaves.clone();
+                    let backwards = Hidden { phrase, aggressive, backwards: true, leaves };
+                    hidden.push((backwards.phrase.squeezed(), backwards));
+                }
                 if let Some(phrase) = loose.and_then(|loose| Phrase::new(&loose, whole)) {
                     let leaves = leaves.clone();
-                    hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
+                    let loose = Hidden { phrase, aggressive, backwards: false, leaves };
+                    hidden.push((loose.phrase.squeezed(), loose));
                 }
             }
-            hidden.push((phrase.squeezed(), Hidden { phrase, aggressive, leaves }));
+            let plain = Hidden { phrase, aggressive, backwards: false, leaves };
+            hidden.push((plain.phrase.squeezed(), plain));
         }
         Ok(Index {
             written: AsWritten::build(written)?,
-            hidden: Grouped::build(hidden)?,
-            heard: Grouped::build(sounding)?,
+            hidden: Looks::build(hidden),
+            heard: Sounds::build(sounding),
         })
     }
 }
@@ -189,8 +197,8 @@ impl Builder {
 /// All phrases of all rules, ready to be sought.
 pub(crate) struct Index {
     written: Option<AsWritten>,
-    hidden: Option<Grouped<Hidden>>,
-    heard: Option<Grouped<Heard>>,
+    hidden: Option<Looks>,
+    heard: Option<Sounds>,
 }
 
 impl Index {
@@ -205,6 +213,9 @@ impl Index {
         hidden.find(symbols, Via::Folded, found);
         if symbols.signs {
             hidden.find(&symbols.signs_as_letters(), Via::Signs, found);
+        }
+        if let Some(drawn) = symbols.drawn.then(|| undrawn(symbols)).flatten() {
+            hidden.find(&drawn.signs_as_letters(), Via::Drawn, found);
         }
         if symbols.reversed {
             hidden.find(&symbols.unreversed(text), Via::Reversed, found);
@@ -263,23 +274,20 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
         && !joins(inside.chars().next_back(), after.chars().next())
 }
 
-/// How long all patterns together may be for an automaton that is a full table.
-const MAX_TABLE_BYTES: usize = 24_000;
-
-/// An automaton each of whose patterns stands for one or several phrases.
+/// Patterns each of which stands for one or several phrases.
 struct Grouped<T> {
-    automaton: AhoCorasick,
-    /// For each pattern of the automaton where its phrases begin in `phrases`.
+    lexicon: Lexicon,
+    /// For each pattern where its phrases begin in `phrases`.
     starts: Vec<u32>,
     phrases: Vec<T>,
 }
 
 impl<T> Grouped<T> {
-    fn build(mut phrases: Vec<(String, T)>) -> Result<Option<Self>, BuildError> {
+    fn build(mut phrases: Vec<(String, T)>) -> Option<Self> {
         if phrases.is_empty() {
-            return Ok(None);
+            return None;
         }
-        phrases.sort_by(|a, b| a.0.cmp(&b.0));
+        phrases.sort_by(|a, b| order(&a.0).cmp(&order(&b.0)));
         let mut patterns: Vec<&str> = Vec::new();
         let mut starts = Vec::new();
         for (at, (pattern, _)) in phrases.iter().enumerate() {
@@ -288,18 +296,12 @@ impl<T> Grouped<T> {
                 starts.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
         }
-        // A few thousand phrases are sought fastest by a full table; more of them would push one
-        // another out of the processor's cache.
-        let bytes: usize = patterns.iter().map(|pattern| pattern.len()).sum();
-        let kind = (bytes <= MAX_TABLE_BYTES).then_some(AhoCorasickKind::DFA);
-        let automaton = AhoCorasick::builder().kind(kind).build(&patterns)?;
         starts.push(u32::try_from(phrases.len()).unwrap_or(u32::MAX));
-        let phrases = phrases.into_iter().map(|(_, phrase)| phrase).collect();
-        Ok(Some(Self { automaton, starts, phrases }))
+        let lexicon = Lexicon::of(&patterns);
+        Some(Self { lexicon, starts, phrases: phrases.into_iter().map(|(_, of)| of).collect() })
     }
 
-    fn of(&self, pattern: PatternID) -> &[T] {
-        let pattern = pattern.as_usize();
+    fn of(&self, pattern: usize) -> &[T] {
         &self.phrases[self.starts[pattern] as usize..self.starts[pattern + 1] as usize]
     }
 }
@@ -308,21 +310,44 @@ impl<T> Grouped<T> {
 struct Hidden {
     phrase: Phrase,
     aggressive: bool,
+    /// The phrase is turned round.
+    backwards: bool,
     leaves: Vec<LeafId>,
 }
 
-impl Grouped<Hidden> {
+/// Phrases sought by their looks.
+struct Looks {
+    phrases: Grouped<Hidden>,
+    /// Some match parts of words, too.
+    parts: bool,
+}
+
+impl Looks {
+    fn build(hidden: Vec<(String, Hidden)>) -> Option<Self> {
+        let parts = hidden.iter().any(|(_, hidden)| !hidden.phrase.is_whole());
+        Some(Self { phrases: Grouped::build(hidden)?, parts })
+    }
+
     fn find(&self, symbols: &Symbols, via: Via, found: &mut Findings) {
         let squeezed = Squeezed::of(symbols);
-        for hit in self.automaton.find_overlapping_iter(&squeezed.text) {
-            let runs = squeezed.runs_in(hit.start(), hit.end());
-            for hidden in
-                self.of(hit.pattern()).iter().filter(|p| p.aggressive || via != Via::Loose)
-            {
-                if let Some((first, last)) = hidden.phrase.verify(symbols, runs) {
-                    report(symbols, (first, last), via, &hidden.leaves, found);
-                }
+        for (at, run) in squeezed.runs.iter().enumerate() {
+            // Most letters of a Latin text are within a word, where no whole word begins.
+            if !self.parts && begins_within_a_word(&symbols.row, run) {
+                continue;
             }
+            let start = run.at as usize;
+            self.phrases.lexicon.find_at(squeezed.text.as_bytes(), start, |pattern, end| {
+                let runs = &squeezed.runs[at..];
+                let runs = &runs[..runs.partition_point(|run| (run.at as usize) < end)];
+                for hidden in self.phrases.of(pattern) {
+                    let place = (hidden.aggressive || via != Via::Loose)
+                        .then(|| hidden.phrase.verify(symbols, runs));
+                    if let Some(place) = place.flatten() {
+                        let via = if hidden.backwards { Via::Backwards } else { via };
+                        report(symbols, place, via, &hidden.leaves, found);
+                    }
+                }
+            });
         }
     }
 }
@@ -333,15 +358,38 @@ struct Heard {
     leaves: Vec<LeafId>,
 }
 
-impl Grouped<Heard> {
+/// Phrases sought by their sound.
+struct Sounds {
+    /// Of two characters: they count only where one is spelled in Latin letters.
+    pairs: Option<Grouped<Heard>>,
+    longer: Option<Grouped<Heard>>,
+}
+
+impl Sounds {
+    fn build(heard: Vec<(String, Heard)>) -> Option<Self> {
+        let (pairs, longer) = heard.into_iter().partition(|(_, heard)| heard.phrase.is_pair());
+        let (pairs, longer) = (Grouped::build(pairs), Grouped::build(longer));
+        (pairs.is_some() || longer.is_some()).then_some(Self { pairs, longer })
+    }
+
     fn find(&self, symbols: &Symbols, found: &mut Findings) {
         let sound = Sound::of(symbols);
-        for hit in self.automaton.find_overlapping_iter(&sound.text) {
-            for heard in self.of(hit.pattern()) {
-                let place = heard.phrase.verify(symbols, &sound, hit.start(), hit.end());
-                if let Some((first, last)) = place {
-                    report(symbols, (first, last), Via::Sound, &heard.leaves, found);
+        let mut seek = |heard: &Grouped<Heard>, start| {
+            heard.lexicon.find_at(sound.text.as_bytes(), start, |pattern, end| {
+                for heard in heard.of(pattern) {
+                    let place = heard.phrase.verify(symbols, &sound, start, end);
+                    if let Some(place) = place {
+                        report(symbols, place, Via::Sound, &heard.leaves, found);
+                    }
                 }
+            });
+        };
+        for place in sound.places(symbols) {
+            if let Some(longer) = &self.longer {
+                seek(longer, place.start);
+            }
+            if let Some(pairs) = self.pairs.as_ref().filter(|_| place.latin) {
+                seek(pairs, place.start);
             }
         }
     }
