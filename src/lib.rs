@@ -15,6 +15,7 @@
 //! | 2 | [`chat`] | Chat's protocol: callbacks verified and read, REST calls made |
 //! | 3 | [`intake`] | the one path a message takes, from bytes to recorded |
 //! | 3 | [`worker`] | the recall queue: what goes next, how fast, and what an answer means |
+//! | 3 | [`backtest`] | a candidate rule set over stored messages, compared |
 //! | 4 | [`http`] | the listeners and their routes |
 //! | 4 | [`sim`] | a simulated Chat to try things against |
 //! | 5 | [`app`] | builds everything from the configuration, owns start and stop |
@@ -26,6 +27,7 @@
 //! others of its group and topic, leased, paced, sent, and finished with what Chat answered for it.
 
 pub mod app;
+pub mod backtest;
 pub mod chat;
 pub mod cli;
 pub mod config;

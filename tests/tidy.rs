@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("chat", 2),
     ("intake", 3),
     ("worker", 3),
+    ("backtest", 3),
     ("http", 4),
     ("sim", 4),
     ("app", 5),

@@ -6,6 +6,7 @@
 //! cargo run --release --example prove -- latency            # about 35 s
 //! cargo run --release --example prove -- history --cycles 50 # about 2 min
 //! cargo run --release --example prove -- million            # about 2 min
+//! cargo run --release --example prove -- backtest           # about 1 min
 //! ```
 //!
 //! Each prints a table of figures with their goals and exits 1 where a goal is missed. What each
@@ -24,7 +25,8 @@ use anyhow::{Context, Result, bail};
 
 use self::proofs::Report;
 
-const USAGE: &str = "usage: prove limiter | drain | latency | history [--cycles N] | million";
+const USAGE: &str =
+    "usage: prove limiter | drain | latency | history [--cycles N] | million | backtest";
 
 fn main() -> Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +42,11 @@ fn main() -> Result<ExitCode> {
             runtime.block_on(proofs::history::prove(&binary()?, cycles))
         }
         ["million"] => runtime.block_on(proofs::million::prove(&binary()?, 1_000_000)),
+        ["backtest"] => runtime.block_on(proofs::backtest::prove(&binary()?, 1_000_000)),
+        ["backtest", "--messages", messages] => {
+            let messages = messages.parse().context("--messages wants a number")?;
+            runtime.block_on(proofs::backtest::prove(&binary()?, messages))
+        }
         _ => {
             eprintln!("{USAGE}");
             return Ok(ExitCode::from(2));

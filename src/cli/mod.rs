@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod backtest;
 pub mod config;
 pub mod daemon;
 pub mod demo;
@@ -23,6 +24,7 @@ pub mod scan;
 pub mod serve;
 pub mod settings;
 pub mod sim;
+pub mod since;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
@@ -45,6 +47,7 @@ enum Command {
     Config(config::Args),
     Rules(rules::Args),
     Scan(scan::Args),
+    Backtest(backtest::Args),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Jobs(jobs::Args),
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Scan(args) => scan::run(&args),
+        Command::Backtest(args) => backtest::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Jobs(args) => jobs::run(&args),

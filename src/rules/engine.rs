@@ -64,6 +64,14 @@ impl CompiledRules {
         self.compiled.rules.iter().map(summary).collect()
     }
 
+    /// Rules that look at platform or mentions, which Chat tells in callbacks and not in its history.
+    #[must_use]
+    pub fn asking_the_callback(&self) -> Vec<RuleId> {
+        let rules = self.compiled.rules.iter();
+        let asking = rules.filter(|r| r.stance.mode != Mode::Off && r.when.asks_the_callback());
+        asking.map(|rule| rule.id.clone()).collect()
+    }
+
     /// Judges a message by every rule whose scope holds it.
     #[must_use]
     pub fn judge(&self, message: &Message, signals: &Signals) -> Judgement {

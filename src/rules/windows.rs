@@ -105,6 +105,22 @@ impl Windows {
         rules.compiled.measures.iter().any(|measure| matches!(measure, Measure::Newcomer { .. }))
     }
 
+    /// Whether any matcher counts over all groups, so that one group's messages do not tell.
+    #[must_use]
+    pub fn reaches_everywhere(rules: &CompiledRules) -> bool {
+        rules.compiled.measures.iter().any(|measure| match measure {
+            Measure::Flood { reach, .. }
+            | Measure::Repeat { reach, .. }
+            | Measure::Newcomer { reach } => *reach == Reach::Everywhere,
+        })
+    }
+
+    /// Whether there is anything to count at all.
+    #[must_use]
+    pub fn count_anything(rules: &CompiledRules) -> bool {
+        !rules.compiled.measures.is_empty()
+    }
+
     /// The longest span that any matcher looks back: what a refill has to bring.
     #[must_use]
     pub fn longest_span(rules: &CompiledRules) -> Duration {

@@ -14,6 +14,7 @@ mod contract;
 mod control;
 mod intake;
 mod jobs;
+mod replay;
 pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
@@ -25,10 +26,11 @@ pub use jobs::{
     CallOutcome, Conversation, ConversationId, Exposure, FinishedCall, JobEvent, JobEvents,
     JobUpdate, Jobs, Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
 };
+pub use replay::{JudgedMessage, PastHit, Replay, Stretch};
 
 /// All roles of one backend.
-pub trait Store: Intake + Jobs + Control + Audit {}
-impl<T: Intake + Jobs + Control + Audit> Store for T {}
+pub trait Store: Intake + Jobs + Control + Audit + Replay {}
+impl<T: Intake + Jobs + Control + Audit + Replay> Store for T {}
 
 /// Why the store did not do what it was asked to. Nothing of it happened.
 #[derive(Debug, Clone, thiserror::Error)]

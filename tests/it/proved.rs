@@ -47,3 +47,8 @@ async fn three_kills_and_a_failing_chat_break_no_promise() {
 async fn a_long_queue_is_loaded_and_worked() {
     check(&proofs::million::prove(binary(), 5_000).await.unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rules_in_force_find_no_difference_in_what_they_decided() {
+    check(&proofs::backtest::prove(binary(), 3_000).await.unwrap());
+}
