@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::model::{GroupId, Timestamp, UserId};
-use crate::rules::{CompiledRules, Windows};
-use crate::store::{Error, JudgedMessage, Replay, Stretch};
+use crate::rules::{CompiledRules, Measures, Windows};
+use crate::store::{Error, JudgedMessage, JudgedPage, Replay, Stretch};
 
 pub use report::{Cost, Report, RuleTally, Sample, Tally};
 
@@ -57,25 +57,29 @@ pub async fn run(
     {
         return Err(Error::Invalid(format!("no message of group {group} was ever recorded")));
     }
-    let stretch = store.stretch(counted_since(&rules, options.since)).await?;
+    let mut stretch = store.stretch(options.since).await?;
+    let counted = Arc::new(rules.measures().without(&store.counted(stretch).await?));
+    if options.since.is_some() && !counted.is_empty() {
+        stretch = store.stretch(counted_since(&counted, options.since)).await?;
+    }
     let mut report = Report::new(&rules, &options);
     report.conflicts = store.conflicts().await?;
     // What others say elsewhere may count for a group's messages.
-    let only = options.group.clone().filter(|_| !Windows::reaches_everywhere(&rules));
-    let mut pages = count(&rules, read(store, stretch, only));
+    let only = options.group.clone().filter(|_| !counted.reach_everywhere());
+    let mut pages = count(counted, read(store, stretch, only));
     let options = Arc::new(options);
     let judges = available_parallelism().map_or(1, usize::from);
-    let mut under_way: VecDeque<JoinHandle<(Report, i64)>> = VecDeque::new();
+    let mut under_way: VecDeque<JoinHandle<Result<(Report, i64), Error>>> = VecDeque::new();
     loop {
         let page = pages.recv().await.transpose()?;
         let ended = page.is_none();
         if let Some(page) = page {
             let (rules, options) = (Arc::clone(&rules), Arc::clone(&options));
-            under_way.push_back(spawn_blocking(move || judge(&rules, &options, &page)));
+            under_way.push_back(spawn_blocking(move || judge(&rules, &options, page)));
         }
         while under_way.len() >= judges || (ended && !under_way.is_empty()) {
             let Some(first) = under_way.pop_front() else { break };
-            let (part, last) = first.await.unwrap_or_else(rethrow);
+            let (part, last) = first.await.unwrap_or_else(rethrow)?;
             report.merge(part);
             progress(stretch.most() - Stretch { after: last, ..stretch }.most(), stretch.most());
         }
@@ -87,33 +91,30 @@ pub async fn run(
 
 /// From when on messages have to be counted, so that the first one compared finds what it would have
 /// found.
-fn counted_since(rules: &CompiledRules, since: Option<Timestamp>) -> Option<Timestamp> {
-    if Windows::looks_back_for_ever(rules) {
+fn counted_since(measures: &Measures, since: Option<Timestamp>) -> Option<Timestamp> {
+    if measures.look_back_for_ever() {
         return None;
     }
-    let span = Windows::longest_span(rules);
-    let lead = if span.is_zero() { span } else { span + SKEW };
-    since.map(|since| since.before(lead))
+    since.map(|since| since.before(measures.longest_span() + SKEW))
 }
 
-type Pages = mpsc::Receiver<Result<Vec<JudgedMessage>, Error>>;
+/// Messages on their way to being judged.
+enum Page {
+    Read(JudgedPage),
+    Counted(i64, Vec<JudgedMessage>),
+}
+
+type Pages = mpsc::Receiver<Result<Page, Error>>;
 
 /// Reads ahead, page by page.
 fn read(store: Arc<dyn Replay>, mut stretch: Stretch, group: Option<GroupId>) -> Pages {
     let (out, pages) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
-        loop {
-            let group = group.as_ref().map(GroupId::as_str);
-            let page = store.judged(stretch, PAGE, group).await;
-            match &page {
-                Ok(page) => match page.last() {
-                    Some(last) => stretch.after = last.message_id,
-                    None => return,
-                },
-                Err(_) => stretch.after = stretch.until,
-            }
-            // Whoever read them has stopped.
-            if out.send(page).await.is_err() {
+        let group = group.as_ref().map(GroupId::as_str);
+        while let Some(page) = store.judged(stretch, PAGE, group).await.transpose() {
+            // After a failure nothing is left to read.
+            stretch.after = page.as_ref().map_or(stretch.until, |page| page.last);
+            if out.send(page.map(Page::Read)).await.is_err() {
                 return;
             }
         }
@@ -121,21 +122,24 @@ fn read(store: Arc<dyn Replay>, mut stretch: Stretch, group: Option<GroupId>) ->
     pages
 }
 
-/// Completes each message's signals: what was recorded stands, what was not is counted.
-fn count(rules: &Arc<CompiledRules>, mut pages: Pages) -> Pages {
-    if !Windows::count_anything(rules) {
+/// Completes each message's signals: what was recorded stands, what nobody counted then is counted.
+fn count(measures: Arc<Measures>, mut pages: Pages) -> Pages {
+    if measures.is_empty() {
         return pages;
     }
     let (out, counted) = mpsc::channel(AHEAD);
-    let rules = Arc::clone(rules);
     spawn_blocking(move || {
         let windows = Windows::default();
-        while let Some(mut page) = pages.blocking_recv() {
-            for judged in page.iter_mut().flatten() {
-                let mut signals = windows.observe(&rules, &judged.message);
-                signals.counts.append(&mut judged.signals.counts);
-                judged.signals = signals;
-            }
+        while let Some(page) = pages.blocking_recv() {
+            let page = page.and_then(|page| {
+                let (last, mut messages) = page.open()?;
+                for judged in &mut messages {
+                    let mut signals = windows.count(&measures, &judged.message);
+                    signals.counts.append(&mut judged.signals.counts);
+                    judged.signals = signals;
+                }
+                Ok(Page::Counted(last, messages))
+            });
             if out.blocking_send(page).is_err() {
                 return;
             }
@@ -144,10 +148,21 @@ fn count(rules: &Arc<CompiledRules>, mut pages: Pages) -> Pages {
     counted
 }
 
+impl Page {
+    /// Its last id and its messages.
+    fn open(self) -> Result<(i64, Vec<JudgedMessage>), Error> {
+        match self {
+            Self::Read(page) => Ok((page.last, page.messages()?)),
+            Self::Counted(last, messages) => Ok((last, messages)),
+        }
+    }
+}
+
 /// Judges a page. Answers what it adds to the report, and its last id.
-fn judge(rules: &CompiledRules, options: &Options, page: &[JudgedMessage]) -> (Report, i64) {
+fn judge(rules: &CompiledRules, options: &Options, page: Page) -> Result<(Report, i64), Error> {
+    let (last, messages) = page.open()?;
     let mut report = Report::new(rules, options);
-    for judged in page {
+    for judged in &messages {
         let message = &judged.message;
         if options.since.is_some_and(|since| message.received_at < since)
             || options.group.as_ref().is_some_and(|group| *group != message.key.group_id)
@@ -160,7 +175,7 @@ fn judge(rules: &CompiledRules, options: &Options, page: &[JudgedMessage]) -> (R
             report.without_text += 1;
         }
     }
-    (report, page.last().map_or(0, |last| last.message_id))
+    Ok((report, last))
 }
 
 /// A panic on another thread goes on here.

@@ -31,4 +31,4 @@ pub use examples::FailedExample;
 pub use explain::{ExplainedHit, Explanation, RuleExplanation};
 pub use load::{Loaded, load, load_str};
 pub use schema::schema;
-pub use windows::Windows;
+pub use windows::{Measures, Windows};

@@ -26,7 +26,7 @@ pub use jobs::{
     CallOutcome, Conversation, ConversationId, Exposure, FinishedCall, JobEvent, JobEvents,
     JobUpdate, Jobs, Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
 };
-pub use replay::{JudgedMessage, PastHit, Replay, Stretch};
+pub use replay::{JudgedMessage, JudgedPage, PastHit, Replay, Stretch};
 
 /// All roles of one backend.
 pub trait Store: Intake + Jobs + Control + Audit + Replay {}

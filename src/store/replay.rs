@@ -1,5 +1,6 @@
 //! The role that reads judged messages back, in the order in which they were recorded.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,13 +16,17 @@ pub trait Replay: Send + Sync {
     async fn stretch(&self, since: Option<Timestamp>) -> Result<Stretch, Error>;
 
     /// Messages of a stretch in order of recording, but not more than `limit` of them; of one group
-    /// where one is given. Go on behind the last one's id; an empty page is the end.
+    /// where one is given. Go on behind the page's last id; `None` is the end.
     async fn judged(
         &self,
         stretch: Stretch,
         limit: usize,
         group: Option<&str>,
-    ) -> Result<Vec<JudgedMessage>, Error>;
+    ) -> Result<Option<JudgedPage>, Error>;
+
+    /// The names of what every rule set counted that judged a message of a stretch. What bears one
+    /// of them is recorded with each message for which there was anything to count.
+    async fn counted(&self, stretch: Stretch) -> Result<HashSet<String>, Error>;
 
     /// Whether the store knows the group.
     async fn knows_group(&self, group: &str) -> Result<bool, Error>;
@@ -42,6 +47,28 @@ impl Stretch {
     #[must_use]
     pub fn most(&self) -> u64 {
         u64::try_from(self.until.saturating_sub(self.after)).unwrap_or(0)
+    }
+}
+
+/// Messages as they were read. Making sense of them costs more than reading, and is left to whoever
+/// has the time.
+pub struct JudgedPage {
+    /// The id of its last message.
+    pub last: i64,
+    decode: Box<dyn FnOnce() -> Result<Vec<JudgedMessage>, Error> + Send>,
+}
+
+impl JudgedPage {
+    pub(super) fn new(
+        last: i64,
+        decode: impl FnOnce() -> Result<Vec<JudgedMessage>, Error> + Send + 'static,
+    ) -> Self {
+        Self { last, decode: Box::new(decode) }
+    }
+
+    /// The messages themselves.
+    pub fn messages(self) -> Result<Vec<JudgedMessage>, Error> {
+        (self.decode)()
     }
 }
 

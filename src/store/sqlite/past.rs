@@ -1,7 +1,7 @@
 //! [`Replay`] on SQLite.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -15,7 +15,9 @@ use crate::model::{
     Element, GroupType, Mentions, Message, MessageKey, Mode, Origin, Signals, Source, Text,
     Timestamp, UserId, Verdict,
 };
-use crate::store::{Conversation, ConversationId, Error, JudgedMessage, PastHit, Replay, Stretch};
+use crate::store::{
+    Conversation, ConversationId, Error, JudgedMessage, JudgedPage, PastHit, Replay, Stretch,
+};
 use crate::text;
 
 /// Conversations kept between pages. Beyond that they are looked up again.
@@ -78,13 +80,14 @@ impl Replay for Reader {
         stretch: Stretch,
         limit: usize,
         group: Option<&str>,
-    ) -> Result<Vec<JudgedMessage>, Error> {
+    ) -> Result<Option<JudgedPage>, Error> {
         // A page comes as one JSON array: handing over a row each costs several times as much as
         // reading them.
-        let page: String = sqlx::query_scalar(
-            "select json_group_array(json_array(message_id, conversation_id, msg_seq, sender,
-                 sent_at, received_at, online_only, source, verdict, platform, text, body,
-                 cloud_custom_data, detail))
+        let page = sqlx::query(
+            "select max(message_id), min(message_id),
+                 json_group_array(json_array(message_id, conversation_id, msg_seq, sender,
+                     sent_at, received_at, online_only, source, verdict, platform, text, body,
+                     cloud_custom_data, detail))
              from (
                  select * from messages not indexed
                  where message_id > ?1 and message_id <= ?2
@@ -100,25 +103,35 @@ impl Replay for Reader {
         .fetch_one(&self.pool)
         .await
         .map_err(unavailable)?;
-        let rows: Vec<Judged<'_>> = serde_json::from_str(&page).map_err(unreadable)?;
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
-        let mut hits = self.hits(first.message_id, last.message_id).await?.into_iter().peekable();
-        let conversations = self.conversations(&rows).await?;
-        let mut judged = Vec::with_capacity(rows.len());
-        for row in rows {
-            let mut its = Vec::new();
-            while let Some((of, _)) = hits.peek()
-                && *of <= row.message_id
-            {
-                let Some((of, hit)) = hits.next() else { break };
-                if of == row.message_id {
-                    its.push(hit);
-                }
-            }
-            let Some(conversation) = conversations.get(&row.conversation_id) else { continue };
-            judged.push(row.judged(conversation, its));
-        }
-        Ok(judged)
+        let (Some(last), Some(first)) = (page.get(0), page.get(1)) else { return Ok(None) };
+        let rows: String = page.get(2);
+        let hits = self.hits(first, last).await?;
+        let conversations = self.conversations(first, last).await?;
+        Ok(Some(JudgedPage::new(last, move || decode(&rows, &hits, &conversations))))
+    }
+
+    async fn counted(&self, stretch: Stretch) -> Result<HashSet<String>, Error> {
+        let all = sqlx::query("select rule_set_id, rules from rule_sets")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(unavailable)?;
+        let names: HashMap<i64, HashSet<String>> =
+            all.iter().map(|row| (row.get(0), counted_by(row.get(1)))).collect();
+        let used: Vec<i64> = if names.len() == 1 {
+            names.keys().copied().collect()
+        } else {
+            sqlx::query_scalar(
+                "select distinct rule_set_id from messages where message_id > ? and message_id <= ?",
+            )
+            .bind(stretch.after)
+            .bind(stretch.until)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(unavailable)?
+        };
+        let mut used = used.iter().map(|id| names.get(id).cloned().unwrap_or_default());
+        let first = used.next().unwrap_or_default();
+        Ok(used.fold(first, |common, names| common.intersection(&names).cloned().collect()))
     }
 
     async fn knows_group(&self, group: &str) -> Result<bool, Error> {
@@ -150,8 +163,11 @@ impl Replay for Sqlite {
         stretch: Stretch,
         limit: usize,
         group: Option<&str>,
-    ) -> Result<Vec<JudgedMessage>, Error> {
+    ) -> Result<Option<JudgedPage>, Error> {
         self.past.judged(stretch, limit, group).await
+    }
+    async fn counted(&self, stretch: Stretch) -> Result<HashSet<String>, Error> {
+        self.past.counted(stretch).await
     }
     async fn knows_group(&self, group: &str) -> Result<bool, Error> {
         self.past.knows_group(group).await
@@ -162,35 +178,34 @@ impl Replay for Sqlite {
 }
 
 impl Reader {
-    /// The rules that hit messages, in order of the messages.
-    async fn hits(&self, first: i64, last: i64) -> Result<Vec<(i64, PastHit)>, Error> {
-        let hits: String = sqlx::query_scalar(
+    /// The rules that hit messages, in order of the messages, as JSON.
+    async fn hits(&self, first: i64, last: i64) -> Result<String, Error> {
+        sqlx::query_scalar(
             "select json_group_array(json_array(message_id, rule_id, mode)) from (
                  select message_id, rule_id, mode from hits indexed by hits_message
                  where message_id between ? and ? and conflict_id is null
-                 group by message_id, rule_id, mode order by message_id, min(hit_id)
+                 order by message_id, hit_id
              )",
         )
         .bind(first)
         .bind(last)
         .fetch_one(&self.pool)
         .await
-        .map_err(unavailable)?;
-        let hits: Vec<(i64, Cow<'_, str>, Cow<'_, str>)> =
-            serde_json::from_str(&hits).map_err(unreadable)?;
-        let hit = |(of, rule, mode): (i64, Cow<'_, str>, Cow<'_, str>)| {
-            let mode = Mode::from_word(&mode).unwrap_or_default();
-            (of, PastHit { rule: rule.as_ref().into(), mode })
-        };
-        Ok(hits.into_iter().map(hit).collect())
+        .map_err(unavailable)
     }
 
-    /// The conversations of a page.
-    async fn conversations(
-        &self,
-        rows: &[Judged<'_>],
-    ) -> Result<HashMap<ConversationId, Arc<Conversation>>, Error> {
-        let wanted: BTreeSet<_> = rows.iter().map(|row| row.conversation_id).collect();
+    /// The conversations of a run of messages.
+    async fn conversations(&self, first: i64, last: i64) -> Result<Conversations, Error> {
+        let wanted: String = sqlx::query_scalar(
+            "select json_group_array(distinct conversation_id) from messages not indexed
+             where message_id between ? and ?",
+        )
+        .bind(first)
+        .bind(last)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(unavailable)?;
+        let wanted: Vec<ConversationId> = serde_json::from_str(&wanted).map_err(unreadable)?;
         let mut found = HashMap::with_capacity(wanted.len());
         let mut missing = Vec::new();
         {
@@ -231,6 +246,49 @@ impl Reader {
     }
 }
 
+type Conversations = HashMap<ConversationId, Arc<Conversation>>;
+
+/// The names of what a rule set counts.
+fn counted_by(rules: &str) -> HashSet<String> {
+    #[derive(Deserialize)]
+    struct Rule {
+        #[serde(default)]
+        counts: Vec<String>,
+    }
+    let rules: Vec<Rule> = serde_json::from_str(rules).unwrap_or_default();
+    rules.into_iter().flat_map(|rule| rule.counts).collect()
+}
+
+/// Makes messages of what the queries answered.
+fn decode(
+    rows: &str,
+    hits: &str,
+    conversations: &Conversations,
+) -> Result<Vec<JudgedMessage>, Error> {
+    let rows: Vec<Judged<'_>> = serde_json::from_str(rows).map_err(unreadable)?;
+    let hits: Vec<HitRow<'_>> = serde_json::from_str(hits).map_err(unreadable)?;
+    let mut hits = hits.into_iter().peekable();
+    let mut names = HashSet::new();
+    let mut judged = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut its: Vec<PastHit> = Vec::new();
+        while let Some(HitRow(_, rule, mode)) = hits.next_if(|hit| hit.0 <= row.message_id) {
+            // A rule matches at several places, in a row.
+            if its.last().is_none_or(|last| last.rule.as_str() != rule) {
+                let mode = Mode::from_word(&mode).unwrap_or_default();
+                its.push(PastHit { rule: rule.as_ref().into(), mode });
+            }
+        }
+        let Some(conversation) = conversations.get(&row.conversation_id) else { continue };
+        judged.push(row.judged(conversation, its, &mut names));
+    }
+    Ok(judged)
+}
+
+/// Message, rule and mode of a hit.
+#[derive(Deserialize)]
+struct HitRow<'a>(i64, #[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
+
 /// What a query of ours answered is no JSON of the shape that it asks for.
 #[expect(clippy::needless_pass_by_value, reason = "it is an argument of map_err")]
 fn unreadable(error: serde_json::Error) -> Error {
@@ -265,16 +323,36 @@ struct Judged<'a> {
 /// What is rarely there.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Detail {
+struct Detail<'a> {
     operator: Option<UserId>,
     mentions_everyone: bool,
     mentions: Vec<UserId>,
-    signals: Signals,
+    #[serde(borrow)]
+    signals: BTreeMap<&'a str, u32>,
+}
+
+/// The signals with names that are shared by all messages.
+fn signals(recorded: &BTreeMap<&str, u32>, names: &mut HashSet<Arc<str>>) -> Signals {
+    let mut counts = BTreeMap::new();
+    for (&name, &count) in recorded {
+        let name = names.get(name).cloned().unwrap_or_else(|| {
+            let name: Arc<str> = name.into();
+            names.insert(Arc::clone(&name));
+            name
+        });
+        counts.insert(name, count);
+    }
+    Signals { counts }
 }
 
 impl Judged<'_> {
-    fn judged(self, conversation: &Arc<Conversation>, hits: Vec<PastHit>) -> JudgedMessage {
-        let detail: Detail = self
+    fn judged(
+        self,
+        conversation: &Arc<Conversation>,
+        hits: Vec<PastHit>,
+        names: &mut HashSet<Arc<str>>,
+    ) -> JudgedMessage {
+        let detail: Detail<'_> = self
             .detail
             .as_deref()
             .and_then(|detail| serde_json::from_str(detail).ok())
@@ -306,7 +384,7 @@ impl Judged<'_> {
             message_id: self.message_id,
             conversation: Arc::clone(conversation),
             message,
-            signals: detail.signals,
+            signals: signals(&detail.signals, names),
             verdict: match self.verdict {
                 0 => Verdict::Pass,
                 1 => Verdict::Flag,
