@@ -16,6 +16,7 @@
 //! | 3 | [`intake`] | the one path a message takes, from bytes to recorded |
 //! | 3 | [`worker`] | the recall queue: what goes next, how fast, and what an answer means |
 //! | 3 | [`backtest`] | a candidate rule set over stored messages, compared |
+//! | 3 | [`sweep`] | retroactive recalls: planned, looked at, applied |
 //! | 4 | [`http`] | the listeners and their routes |
 //! | 4 | [`sim`] | a simulated Chat to try things against |
 //! | 5 | [`app`] | builds everything from the configuration, owns start and stop |
@@ -37,5 +38,6 @@ pub mod model;
 pub mod rules;
 pub mod sim;
 pub mod store;
+pub mod sweep;
 pub mod text;
 pub mod worker;

@@ -61,7 +61,7 @@ pub struct Args {
 
 /// How the report is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     #[default]
     Table,
     /// One object

@@ -19,6 +19,7 @@ mod logging;
 pub mod migrate;
 pub mod output;
 pub mod pause;
+pub mod recall;
 pub mod rules;
 pub mod scan;
 pub mod serve;
@@ -48,6 +49,7 @@ enum Command {
     Rules(rules::Args),
     Scan(scan::Args),
     Backtest(backtest::Args),
+    Recall(recall::Args),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Jobs(jobs::Args),
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Rules(args) => rules::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::Backtest(args) => backtest::run(&args),
+        Command::Recall(args) => recall::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Jobs(args) => jobs::run(&args),

@@ -7,6 +7,7 @@ mod access;
 mod admin;
 mod api;
 pub mod listener;
+mod plans;
 mod problem;
 mod telemetry;
 mod timed;
@@ -55,6 +56,10 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
         .route("/api/v1/resume", post(api::resume))
         .route("/api/v1/jobs/{change}", post(api::change_jobs))
         .route("/api/v1/guard/reset", post(api::reset_rule))
+        .route("/api/v1/plans", get(plans::list).post(plans::make))
+        .route("/api/v1/plans/{plan}", get(plans::show))
+        .route("/api/v1/plans/{plan}/apply", post(plans::apply))
+        .route("/api/v1/plans/{plan}/cancel", post(plans::cancel))
         .route("/api/v1/{view}", get(api::list))
         .route("/-/reload", post(api::reload))
         .layer(from_fn_with_state(access, access::check));

@@ -32,10 +32,11 @@ pub enum View {
     Recalls,
     Calls,
     Operations,
+    Plans,
 }
 
 impl View {
-    const WORDS: [(&'static str, Self); 7] = [
+    const WORDS: [(&'static str, Self); 8] = [
         ("messages", Self::Messages),
         ("conflicts", Self::Conflicts),
         ("quarantine", Self::Quarantine),
@@ -43,6 +44,7 @@ impl View {
         ("recalls", Self::Recalls),
         ("calls", Self::Calls),
         ("operations", Self::Operations),
+        ("plans", Self::Plans),
     ];
 
     /// The view that a word of commands and paths stands for.

@@ -14,6 +14,7 @@ mod contract;
 mod control;
 mod intake;
 mod jobs;
+mod plans;
 mod replay;
 pub mod sqlite;
 
@@ -26,11 +27,12 @@ pub use jobs::{
     CallOutcome, Conversation, ConversationId, Exposure, FinishedCall, JobEvent, JobEvents,
     JobUpdate, Jobs, Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
 };
+pub use plans::{Meant, MeantMessage, NewPlan, Plan, PlanId, PlannedMessage, Plans};
 pub use replay::{JudgedMessage, JudgedPage, PastHit, Replay, Stretch};
 
 /// All roles of one backend.
-pub trait Store: Intake + Jobs + Control + Audit + Replay {}
-impl<T: Intake + Jobs + Control + Audit + Replay> Store for T {}
+pub trait Store: Intake + Jobs + Control + Audit + Replay + Plans {}
+impl<T: Intake + Jobs + Control + Audit + Replay + Plans> Store for T {}
 
 /// Why the store did not do what it was asked to. Nothing of it happened.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -10,8 +10,10 @@ use sqlx::sqlite::SqliteConnection;
 use super::open::scalar;
 use crate::store::Error;
 
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "the main path", include_str!("../../../migrations/sqlite/0001_the_main_path.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "the main path", include_str!("../../../migrations/sqlite/0001_the_main_path.sql")),
+    (3, "plans", include_str!("../../../migrations/sqlite/0003_plans.sql")),
+];
 
 /// The schema version that this quell works with.
 #[must_use]

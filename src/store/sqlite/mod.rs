@@ -13,6 +13,7 @@ mod jobs;
 mod migrations;
 mod open;
 mod past;
+mod plans;
 mod record;
 mod replay;
 mod rows;
