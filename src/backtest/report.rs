@@ -192,17 +192,14 @@ impl Report {
             }
             let then = judged.hits.iter().find(|then| then.rule == hit.rule);
             let rule = self.rule(&hit.rule);
-            match then {
-                Some(then) => {
-                    rule.same += 1;
-                    rule.other_mode += u64::from(then.mode != hit.mode);
-                    other_mode += u64::from(then.mode != hit.mode);
-                }
-                None => {
-                    rule.hits.new += 1;
-                    tally.new += 1;
-                    self.sample(&hit.rule, true, judged, now);
-                }
+            if let Some(then) = then {
+                rule.same += 1;
+                rule.other_mode += u64::from(then.mode != hit.mode);
+                other_mode += u64::from(then.mode != hit.mode);
+            } else {
+                rule.hits.new += 1;
+                tally.new += 1;
+                self.sample(&hit.rule, true, judged, now);
             }
         }
         for (at, then) in judged.hits.iter().enumerate() {

@@ -18,7 +18,7 @@ use super::{on_runtime, output, rules};
 use crate::app;
 use crate::backtest::{self, Cost, Report, RuleTally, Sample, Tally};
 use crate::config::Config;
-use crate::model::{Clock, Mode, SystemClock, Verdict};
+use crate::model::{Clock, Mode, RuleId, SystemClock, Verdict};
 use crate::rules::CompiledRules;
 use crate::store::sqlite;
 
@@ -156,7 +156,7 @@ impl Shown<'_> {
         }
         let asking = self.rules.asking_the_callback();
         if report.from_history > 0 && !asking.is_empty() {
-            let names: Vec<_> = asking.iter().map(|rule| rule.as_str()).collect();
+            let names: Vec<_> = asking.iter().map(RuleId::as_str).collect();
             notes.push(format!(
                 "{} messages came from history, which tells neither platform nor mentions: {} may \
                  miss some of them",

@@ -37,7 +37,7 @@ rules:
   - id: bait
     when: { keyword: [bad] }
   - id: flood
-    when: { flood: { messages: 3, within: 1h } }
+    when: { flood: { messages: 2, within: 1h } }
   - id: repeated-text
     mode: shadow
     when: { repeat: { times: 2, within: 1h, near: true, by: anyone, in: everywhere } }

@@ -28,9 +28,14 @@ const DRAFT: Duration = Duration::from_hours(1);
 /// What a job of a sweep weighs among its like: they differ in nothing.
 const SEVERITY: Severity = Severity::Medium;
 
-/// The state of the latest job for the message of the row at hand.
-const LATEST_JOB: &str = "(select j.state from recall_jobs j
-     where j.conversation_id = c.conversation_id and j.msg_seq = seq order by j.job_id desc limit 1)";
+/// The state of the latest job for a sequence of conversation `c`.
+fn latest_job(seq: &str) -> String {
+    format!(
+        "(select j.state from recall_jobs j
+          where j.conversation_id = c.conversation_id and j.msg_seq = {seq}
+          order by j.job_id desc limit 1)"
+    )
+}
 
 #[async_trait]
 impl Plans for Sqlite {
@@ -232,10 +237,11 @@ impl Sqlite {
         group: Option<&str>,
         most: usize,
     ) -> Result<Vec<SqliteRow>, Error> {
+        let job = latest_job("m.msg_seq");
         let sql = format!(
             "select c.conversation_id, c.group_id, c.topic_id, c.group_type,
-                 c.destroyed_at is not null, m.msg_seq as seq, m.message_id, m.sender, m.sent_at,
-                 m.online_only, {LATEST_JOB}
+                 c.destroyed_at is not null, m.msg_seq, m.message_id, m.sender, m.sent_at,
+                 m.online_only, {job}
              from messages m join conversations c on c.conversation_id = m.conversation_id
              where {condition}
              order by c.group_id, c.topic_id, c.conversation_id, m.msg_seq limit ?4"
@@ -287,14 +293,15 @@ impl Sqlite {
             };
             return Ok(seqs.iter().map(unknown).collect());
         };
+        let job = latest_job("e.value");
         let sql = format!(
             "select c.conversation_id, c.group_id, c.topic_id, c.group_type,
-                 c.destroyed_at is not null, e.value as seq, m.message_id, coalesce(m.sender, ''),
+                 c.destroyed_at is not null, e.value, m.message_id, coalesce(m.sender, ''),
                  coalesce(m.sent_at, (
                      select n.sent_at from messages n
                      where n.conversation_id = c.conversation_id and n.msg_seq < e.value
                      order by n.msg_seq desc limit 1), ?3),
-                 coalesce(m.online_only, 0), {LATEST_JOB}
+                 coalesce(m.online_only, 0), {job}
              from json_each(?2) e join conversations c on c.conversation_id = ?1
              left join messages m on m.conversation_id = c.conversation_id and m.msg_seq = e.value
              order by e.value"
@@ -467,7 +474,7 @@ impl Operation for Turn {
                 return Ok(());
             }
             (PlanState::Cancelling, PlanState::Applied)
-                if waiting(connection, self.plan, 1).await?.is_empty() =>
+                if !is_unfinished(connection, self.plan).await? =>
             {
                 let why = format!("nothing of plan {} waits any more: all was done", self.plan);
                 return Err(Error::Invalid(why));
@@ -495,6 +502,20 @@ async fn state_of(
         .await
         .map_err(unavailable)?;
     Ok(state.as_deref().and_then(PlanState::from_word))
+}
+
+/// Whether any job of a plan waits or is in a call, which may fail.
+async fn is_unfinished(connection: &mut SqliteConnection, plan: PlanId) -> Result<bool, Error> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "select 1 from recall_jobs indexed by recall_jobs_swept
+         where background = 1 and requested_by = 'plan:' || ?
+           and state in ('pending', 'leased', 'retry', 'held') limit 1",
+    )
+    .bind(plan)
+    .fetch_optional(connection)
+    .await
+    .map_err(unavailable)?;
+    Ok(found.is_some())
 }
 
 /// Jobs of a plan that wait or are held.
