@@ -25,6 +25,7 @@ use crate::repair::{self, Repair};
 use crate::rules::{self, CompiledRules};
 use crate::store::sqlite::{self, Sqlite};
 use crate::store::{self, Audit, By, Control, Filter, Gaps, View};
+use crate::sweep::{Sweeper, Terms};
 use crate::worker::{self, Worker};
 
 /// Requests under way get so long to finish when stopping.
@@ -133,12 +134,15 @@ impl App {
         };
         let routes = http::callback_routes(&config.server.callback_path, webhook);
         let callbacks = Listener::start(callbacks, routes, limits(&config.server))?;
+        let sweeper = Arc::new(Sweeper::new(Arc::clone(&store) as _, Arc::clone(&clock)));
         let operator = Arc::new(Steering {
             store: Arc::clone(&store),
             intake: Arc::clone(&intake),
             worker: Arc::clone(&worker),
             repair: repair.clone(),
             rules_path: config.rules.path.clone(),
+            sweeper: Arc::clone(&sweeper),
+            sweep_terms: sweep_terms(config),
         });
         let admin = Admin {
             telemetry: telemetry.clone(),
@@ -159,6 +163,7 @@ impl App {
                 telemetry.upkeep();
             }
         }));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(sweeper.run()));
         tasks.close();
         tracing::info!(
             callbacks = %callbacks.address(),
@@ -228,6 +233,8 @@ struct Steering {
     worker: Arc<Worker>,
     repair: Option<Arc<Repair>>,
     rules_path: PathBuf,
+    sweeper: Arc<Sweeper>,
+    sweep_terms: Terms,
 }
 
 #[async_trait]
@@ -252,6 +259,12 @@ impl Operator for Steering {
     }
     async fn reset_rule(&self, actor: &str, rule: &RuleId) -> Result<bool, store::Error> {
         self.intake.reset_rule(actor, rule).await
+    }
+    fn sweep_terms(&self) -> Terms {
+        self.sweep_terms
+    }
+    fn plans_turned(&self) {
+        self.sweeper.plans_turned();
     }
     async fn reload(&self) -> Result<RulesVersion, String> {
         // Large lists take a while to compile; callbacks must not wait for it.
@@ -337,7 +350,7 @@ fn worker_options(config: &Config) -> worker::Options {
         max_in_flight: config.recall.max_in_flight,
         max_attempts: config.recall.max_attempts,
         send_reason: config.recall.send_reason,
-        roaming: Duration::from_hours(24 * u64::from(config.chat.roaming_days)),
+        roaming: roaming(config),
     }
 }
 
@@ -452,6 +465,20 @@ fn start_repair(
         Box::new(recalls_wait),
     );
     Ok(Arc::new(repair))
+}
+
+/// What a sweep may count on.
+#[must_use]
+pub fn sweep_terms(config: &Config) -> Terms {
+    Terms {
+        roaming: roaming(config),
+        calls_per_second: config.recall.calls_per_second,
+        batch_size: config.recall.batch_size,
+    }
+}
+
+fn roaming(config: &Config) -> Duration {
+    Duration::from_hours(24 * u64::from(config.chat.roaming_days))
 }
 
 fn limits(server: &config::Server) -> Limits {

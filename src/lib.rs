@@ -16,6 +16,8 @@
 //! | 3 | [`intake`] | the one path a message takes, from bytes to recorded |
 //! | 3 | [`worker`] | the recall queue: what goes next, how fast, and what an answer means |
 //! | 4 | [`repair`] | what the callbacks missed: found by sequence, pulled from history |
+//! | 3 | [`backtest`] | a candidate rule set over stored messages, compared |
+//! | 3 | [`sweep`] | retroactive recalls: planned, looked at, applied |
 //! | 4 | [`http`] | the listeners and their routes |
 //! | 4 | [`sim`] | a simulated Chat to try things against |
 //! | 5 | [`app`] | builds everything from the configuration, owns start and stop |
@@ -27,6 +29,7 @@
 //! others of its group and topic, leased, paced, sent, and finished with what Chat answered for it.
 
 pub mod app;
+pub mod backtest;
 pub mod chat;
 pub mod cli;
 pub mod config;
@@ -37,5 +40,6 @@ pub mod repair;
 pub mod rules;
 pub mod sim;
 pub mod store;
+pub mod sweep;
 pub mod text;
 pub mod worker;

@@ -16,6 +16,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("intake", 3),
     ("worker", 3),
     ("repair", 4),
+    ("backtest", 3),
+    ("sweep", 3),
     ("http", 4),
     ("sim", 4),
     ("app", 5),

@@ -8,6 +8,7 @@
 //! cargo run --release --example prove -- million            # about 2 min
 //! cargo run --release --example prove -- gaps               # about 4 min
 //! cargo run --release --example prove -- outage             # about 2 min
+//! cargo run --release --example prove -- backtest           # about 1 min
 //! ```
 //!
 //! Each prints a table of figures with their goals and exits 1 where a goal is missed. What each
@@ -27,8 +28,8 @@ use anyhow::{Context, Result, bail};
 
 use self::proofs::Report;
 
-const USAGE: &str =
-    "usage: prove limiter | drain | latency | history [--cycles N] | million | gaps | outage";
+const USAGE: &str = "usage: prove limiter | drain | latency | history [--cycles N] | million | gaps | outage | \
+     backtest [--messages N]";
 
 fn main() -> Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +50,11 @@ fn main() -> Result<ExitCode> {
             runtime.block_on(proofs::gaps::prove(&binary()?, lossy, silent))
         }
         ["outage"] => runtime.block_on(proofs::outage::prove(&binary()?, Duration::from_mins(1))),
+        ["backtest"] => runtime.block_on(proofs::backtest::prove(&binary()?, 1_000_000)),
+        ["backtest", "--messages", messages] => {
+            let messages = messages.parse().context("--messages wants a number")?;
+            runtime.block_on(proofs::backtest::prove(&binary()?, messages))
+        }
         _ => {
             eprintln!("{USAGE}");
             return Ok(ExitCode::from(2));

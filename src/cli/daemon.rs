@@ -2,6 +2,7 @@
 //! database itself, under its lock.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,9 +12,10 @@ use serde_json::{Value, json};
 use super::settings::Settings;
 use crate::app;
 use crate::config::Config;
-use crate::model::{Clock, RuleId, SystemClock};
+use crate::model::{Clock, RuleId, RulesVersion, SystemClock};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Audit, By, Control, Error, Filter, JobChange, JobFilter, View};
+use crate::store::{Audit, By, Control, Error, Filter, JobChange, JobFilter, PlanId, Plans, View};
+use crate::sweep::{self, Asked, Terms};
 
 /// Calls to a daemon on this machine are quick, or something is wrong.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,6 +48,9 @@ pub struct Daemon {
 pub struct Database {
     store: Sqlite,
     actor: String,
+    terms: Terms,
+    /// The rules file of the configuration.
+    rules: PathBuf,
 }
 
 impl Reach {
@@ -63,7 +68,10 @@ impl Reach {
             bail!("{} is not there: nothing was ever recorded", options.path.display());
         }
         match crate::store::sqlite::open(&options).await {
-            Ok(store) => Ok(Target::Database(Box::new(Database { store, actor }))),
+            Ok(store) => {
+                let (terms, rules) = (app::sweep_terms(config), config.rules.path.clone());
+                Ok(Target::Database(Box::new(Database { store, actor, terms, rules })))
+            }
             Err(Error::Locked { .. }) => {
                 crate::chat::client::install_crypto();
                 let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
@@ -74,6 +82,11 @@ impl Reach {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The version of the rules that a daemon would start with; empty where it could not.
+fn rules_version(path: &Path) -> RulesVersion {
+    crate::rules::load(path).map(|loaded| loaded.rules.version().clone()).unwrap_or_default()
 }
 
 /// Where a listener is reached from this machine.
@@ -165,6 +178,59 @@ impl Target {
             Self::Database(database) => {
                 let tripped = database.store.tripped().await?.into_iter();
                 Ok(tripped.map(|t| json!({"rule": t.rule, "at": t.at, "why": t.why})).collect())
+            }
+        }
+    }
+
+    /// Makes a plan.
+    pub async fn make_plan(&self, asked: &Asked) -> Result<Value> {
+        match self {
+            Self::Daemon(daemon) => {
+                daemon.post("/api/v1/plans", &serde_json::to_value(asked)?).await
+            }
+            Self::Database(database) => {
+                let Database { store, terms, rules, .. } = database.as_ref();
+                let version = rules_version(rules);
+                let plan = sweep::make(store, &self.by(), asked, terms, version).await?;
+                self.plan(plan).await
+            }
+        }
+    }
+
+    /// A plan as it stands.
+    pub async fn plan(&self, plan: PlanId) -> Result<Value> {
+        match self {
+            Self::Daemon(daemon) => daemon.get(&format!("/api/v1/plans/{plan}"), &[]).await,
+            Self::Database(database) => sweep::show(&database.store, plan, &database.terms)
+                .await?
+                .with_context(|| format!("there is no plan {plan}")),
+        }
+    }
+
+    /// Applies a plan. Without a daemon its jobs wait for the next one.
+    pub async fn apply_plan(&self, plan: PlanId) -> Result<Value> {
+        match self {
+            Self::Daemon(daemon) => {
+                daemon.post(&format!("/api/v1/plans/{plan}/apply"), &json!({})).await
+            }
+            Self::Database(database) => {
+                database.store.apply(&self.by(), plan).await?;
+                sweep::finish(&database.store, plan, &SystemClock).await?;
+                self.plan(plan).await
+            }
+        }
+    }
+
+    /// Cancels a plan.
+    pub async fn cancel_plan(&self, plan: PlanId) -> Result<Value> {
+        match self {
+            Self::Daemon(daemon) => {
+                daemon.post(&format!("/api/v1/plans/{plan}/cancel"), &json!({})).await
+            }
+            Self::Database(database) => {
+                database.store.cancel(&self.by(), plan).await?;
+                sweep::finish(&database.store, plan, &SystemClock).await?;
+                self.plan(plan).await
             }
         }
     }

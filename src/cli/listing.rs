@@ -28,7 +28,7 @@ pub fn print(rows: &[Value], format: Format, columns: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn table(rows: &[Value], columns: &[&str]) -> Table {
+pub(super) fn table(rows: &[Value], columns: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns);

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod backfill;
+pub mod backtest;
 pub mod config;
 pub mod daemon;
 pub mod demo;
@@ -19,11 +20,13 @@ mod logging;
 pub mod migrate;
 pub mod output;
 pub mod pause;
+pub mod recall;
 pub mod rules;
 pub mod scan;
 pub mod serve;
 pub mod settings;
 pub mod sim;
+pub mod since;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
@@ -46,6 +49,8 @@ enum Command {
     Config(config::Args),
     Rules(rules::Args),
     Scan(scan::Args),
+    Backtest(backtest::Args),
+    Recall(recall::Args),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Jobs(jobs::Args),
@@ -66,6 +71,8 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Scan(args) => scan::run(&args),
+        Command::Backtest(args) => backtest::run(&args),
+        Command::Recall(args) => recall::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Jobs(args) => jobs::run(&args),

@@ -46,6 +46,12 @@ impl LiveLine {
         Self { terminal: io::stderr().is_terminal(), wanted, shown: 0 }
     }
 
+    /// Shows nothing where there is no terminal.
+    #[must_use]
+    pub fn on_terminal() -> Self {
+        Self::new(io::stderr().is_terminal())
+    }
+
     /// Shows a text in place of the one before. Without a terminal every tenth is written.
     pub fn show(&mut self, text: impl std::fmt::Display) {
         self.shown += 1;

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::Telemetry;
 use crate::model::{Clock, JobState, RuleId, RulesVersion};
 use crate::store::{Error, Store};
+use crate::sweep::Terms;
 use crate::worker::Status;
 
 /// What the admin listener needs.
@@ -36,6 +37,12 @@ pub trait Operator: Send + Sync {
 
     /// Puts a tripped rule back in force. Answers whether it was tripped.
     async fn reset_rule(&self, actor: &str, rule: &RuleId) -> Result<bool, Error>;
+
+    /// What a sweep may count on.
+    fn sweep_terms(&self) -> Terms;
+
+    /// A plan was told to go or to end.
+    fn plans_turned(&self);
 
     /// Reads the rules file again. A broken one leaves everything as it is, and is told.
     async fn reload(&self) -> Result<RulesVersion, String>;

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use crate::model::{RuleId, Timestamp};
 use crate::store::{By, Filter, JobChange, JobFilter, View};
 
-type Answer = Result<Json<Value>, Problem>;
+pub(super) type Answer = Result<Json<Value>, Problem>;
 
 /// How it stands: pause, halt, queue, tripped rules.
 pub(super) async fn status(State(admin): State<Admin>) -> Answer {
@@ -53,7 +53,7 @@ async fn set_paused(admin: &Admin, actor: &Actor, paused: bool) -> Answer {
     Ok(Json(json!({ "paused": paused })))
 }
 
-fn by(admin: &Admin, actor: &Actor) -> By {
+pub(super) fn by(admin: &Admin, actor: &Actor) -> By {
     By::new(&actor.0, admin.clock.now())
 }
 
@@ -186,7 +186,7 @@ async fn one_backfill(admin: &Admin, id: i64) -> Answer {
     found.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such backfill"))
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body)
         .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))

@@ -7,6 +7,7 @@ mod access;
 mod admin;
 mod api;
 pub mod listener;
+mod plans;
 mod problem;
 mod telemetry;
 mod timed;
@@ -58,6 +59,10 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
         .route("/api/v1/backfills", get(api::backfills).post(api::start_backfill))
         .route("/api/v1/backfills/{id}", get(api::backfill))
         .route("/api/v1/backfills/{id}/cancel", post(api::cancel_backfill))
+        .route("/api/v1/plans", get(plans::list).post(plans::make))
+        .route("/api/v1/plans/{plan}", get(plans::show))
+        .route("/api/v1/plans/{plan}/apply", post(plans::apply))
+        .route("/api/v1/plans/{plan}/cancel", post(plans::cancel))
         .route("/api/v1/{view}", get(api::list))
         .route("/-/reload", post(api::reload))
         .layer(from_fn_with_state(access, access::check));

@@ -348,7 +348,7 @@ async fn announce(store: &dyn Store, rules: &CompiledRules, at: Timestamp) -> Re
         .map(|rule| {
             serde_json::json!({
                 "id": rule.id, "why": rule.why, "mode": rule.mode, "severity": rule.severity,
-                "actions": rule.actions,
+                "actions": rule.actions, "counts": rule.counts,
             })
         })
         .collect();

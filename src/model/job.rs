@@ -40,6 +40,24 @@ impl JobState {
     }
 }
 
+/// Where a plan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PlanState {
+    /// Made, and nothing follows from it yet.
+    Planned,
+    /// Its jobs are being queued.
+    Applying,
+    /// Its jobs are queued; how far they are is theirs to tell.
+    Applied,
+    /// Its jobs are being ended.
+    Cancelling,
+    Cancelled,
+}
+words!(PlanState:
+    Planned = "planned", Applying = "applying", Applied = "applied", Cancelling = "cancelling",
+    Cancelled = "cancelled",
+);
+
 /// Who asked for a recall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestedBy {

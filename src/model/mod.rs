@@ -13,7 +13,7 @@ mod verdict;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use ids::{AppId, GroupId, JobId, MessageKey, MsgSeq, RuleId, RulesVersion, TopicId, UserId};
-pub use job::{JobState, RequestedBy};
+pub use job::{JobState, PlanState, RequestedBy};
 pub use message::{Element, GroupType, Mentions, Message, Source};
 pub use signals::Signals;
 pub use text::{Origin, Piece, Text};

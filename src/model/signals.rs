@@ -2,6 +2,7 @@
 //! old verdict can be derived again from message, signals and rule set alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Signals {
-    pub counts: BTreeMap<String, u32>,
+    pub counts: BTreeMap<Arc<str>, u32>,
 }
 
 impl Signals {

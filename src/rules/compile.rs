@@ -9,7 +9,7 @@ use super::file::{Fold, FormatVersion, Override, Rule, RulesFile, When, Wholenes
 pub(crate) use super::findings::{Findings, LeafId, Span, Via};
 use super::kinds::{keyword, link, pattern};
 use super::scope::Scope;
-use super::windows::Measure;
+use super::windows::Measures;
 use super::yaml::Place;
 use crate::model::{Action, Mode, RuleId, Severity};
 
@@ -133,7 +133,7 @@ pub(crate) struct Compiled {
     pub(crate) indexes: Option<Indexes>,
     pub(crate) triggers: Triggers,
     /// Everything that has to be counted, each once.
-    pub(crate) measures: Vec<Measure>,
+    pub(crate) measures: Measures,
 }
 
 /// What is sought in every text, for all rules at once.
@@ -221,8 +221,6 @@ pub(crate) fn compile(
     for rule in &rules {
         rule.when.measures(&mut measures);
     }
-    measures.sort();
-    measures.dedup();
     let indexes = match (c.keywords.build(), c.patterns.build()) {
         (Ok(keywords), Ok(patterns)) => Some(Indexes { keywords, patterns, links: c.links }),
         (Err(error), _) | (_, Err(error)) => {
@@ -230,7 +228,7 @@ pub(crate) fn compile(
             None
         }
     };
-    Compiled { rules, indexes, triggers, measures }
+    Compiled { rules, indexes, triggers, measures: Measures::of(measures) }
 }
 
 fn rule_of(rule: &Rule, c: &mut Compiler<'_>) -> CompiledRule {

@@ -113,6 +113,17 @@ impl Condition {
         }
     }
 
+    /// Whether it asks for what Chat's callback tells and its history does not.
+    pub(crate) fn asks_the_callback(&self) -> bool {
+        match self {
+            Self::Any(parts) | Self::All(parts) => parts.iter().any(Self::asks_the_callback),
+            Self::Not(part) => part.asks_the_callback(),
+            Self::Score { parts, .. } => parts.iter().any(|(_, part)| part.asks_the_callback()),
+            Self::Mentions(_) | Self::Platform(_) => true,
+            _ => false,
+        }
+    }
+
     /// Everything that has to be counted for it.
     pub(crate) fn measures(&self, into: &mut Vec<Measure>) {
         match self {

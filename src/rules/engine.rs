@@ -2,12 +2,14 @@
 //! clock and does no I/O; many threads share one [`CompiledRules`].
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use super::compile::{Compiled, CompiledRule, Stance};
 use super::condition::{Subject, Truth};
 use super::findings::{Findings, Span, Via};
 use super::kinds::link;
 use super::scope::any_fits;
+use super::windows::Measures;
 use crate::model::{
     Action, Hit, Judgement, Message, MessageKey, Mode, RuleId, RulesVersion, Severity, Signals,
     Text, Verdict,
@@ -39,6 +41,8 @@ pub struct RuleSummary {
     pub mode: Mode,
     pub severity: Severity,
     pub actions: Vec<Action>,
+    /// The names of what its stateful matchers count.
+    pub counts: Vec<Arc<str>>,
     /// The share of messages for which a hit makes a job.
     pub rollout: f64,
 }
@@ -59,9 +63,24 @@ impl CompiledRules {
             mode: rule.stance.mode,
             severity: rule.stance.severity,
             actions: rule.stance.actions.clone(),
+            counts: Measures::of_condition(&rule.when).names().cloned().collect(),
             rollout: rule.rollout,
         };
         self.compiled.rules.iter().map(summary).collect()
+    }
+
+    /// What its stateful matchers count.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        &self.compiled.measures
+    }
+
+    /// Rules that look at platform or mentions, which Chat tells in callbacks and not in its history.
+    #[must_use]
+    pub fn asking_the_callback(&self) -> Vec<RuleId> {
+        let rules = self.compiled.rules.iter();
+        let asking = rules.filter(|r| r.stance.mode != Mode::Off && r.when.asks_the_callback());
+        asking.map(|rule| rule.id.clone()).collect()
     }
 
     /// Judges a message by every rule whose scope holds it.

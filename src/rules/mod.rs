@@ -32,4 +32,5 @@ pub use examples::FailedExample;
 pub use explain::{ExplainedHit, Explanation, RuleExplanation};
 pub use load::{Loaded, load, load_str};
 pub use schema::schema;
-pub use windows::Windows;
+pub use simhash::Likeness;
+pub use windows::{Measures, Windows};

@@ -2,6 +2,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
+use crate::text::{Squeezed, Symbols};
+
 /// Texts with fewer characters have too few pairs to compare; only equal ones are alike.
 pub(crate) const SHORTEST: usize = 12;
 
@@ -30,6 +32,38 @@ pub(crate) fn simhash(text: &str) -> u64 {
 
 /// How many bits of two digests may differ for texts that count as the same.
 pub(crate) const NEAR: u32 = 7;
+
+/// A text as `repeat` compares it: folded, so that what only looks different is the same.
+#[derive(Clone, Debug)]
+pub struct Likeness {
+    text: String,
+    letters: usize,
+    digest: u64,
+}
+
+impl Likeness {
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let text = Squeezed::of(&Symbols::of(text)).text;
+        Self { letters: text.chars().count(), digest: simhash(&text), text }
+    }
+
+    /// Whether there is nothing to compare.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.letters == 0
+    }
+
+    /// Whether two texts are the same or little differs, as `repeat: { near: true }` has it.
+    #[must_use]
+    pub fn is_near(&self, other: &Self) -> bool {
+        if self.letters >= SHORTEST && other.letters >= SHORTEST {
+            (self.digest ^ other.digest).count_ones() <= NEAR
+        } else {
+            self.text == other.text
+        }
+    }
+}
 
 /// Pieces of a digest of which near ones share at least one: eight of eight bits for up to seven
 /// differing bits.

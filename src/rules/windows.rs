@@ -6,10 +6,11 @@
 //! when the process ends and can be refilled from stored messages.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::condition::Condition;
 use super::engine::CompiledRules;
 use super::simhash::{self, bands, simhash};
 use crate::model::{Message, Signals, Source, Timestamp};
@@ -29,17 +30,32 @@ pub(crate) enum By {
     Anyone,
 }
 
-/// Something to count.
+/// Something to count, with the names under which it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Measure {
+pub(crate) struct Measure {
+    what: What,
+    pub(crate) name: Arc<str>,
+    /// For the number of different senders.
+    pub(crate) senders: Arc<str>,
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum What {
     Flood { reach: Reach, within: Duration },
     Repeat { by: By, reach: Reach, near: bool, min_length: u64, within: Duration },
     Newcomer { reach: Reach },
 }
 
 impl Measure {
-    /// The name under which the count is recorded.
-    pub(crate) fn name(&self) -> String {
+    pub(crate) fn of(what: What) -> Self {
+        let name = what.name();
+        Self { senders: format!("{name}/senders").into(), name: name.into(), what }
+    }
+}
+
+impl What {
+    fn name(&self) -> String {
         let place = |reach: &Reach| match reach {
             Reach::Group => "group",
             Reach::Everywhere => "everywhere",
@@ -55,6 +71,73 @@ impl Measure {
             }
             Self::Newcomer { reach } => format!("newcomer/{}", place(reach)),
         }
+    }
+}
+
+/// All that a rule set counts.
+#[derive(Clone, Debug, Default)]
+pub struct Measures {
+    each: Vec<Measure>,
+    /// Tells sets of measures apart.
+    digest: u64,
+}
+
+impl Measures {
+    pub(crate) fn of(mut measures: Vec<Measure>) -> Self {
+        measures.sort();
+        measures.dedup();
+        let mut hasher = DefaultHasher::new();
+        measures.hash(&mut hasher);
+        Self { each: measures, digest: hasher.finish() }
+    }
+
+    pub(crate) fn of_condition(condition: &Condition) -> Self {
+        let mut measures = Vec::new();
+        condition.measures(&mut measures);
+        Self::of(measures)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.each.is_empty()
+    }
+
+    /// The names under which counts are recorded.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.each.iter().map(|measure| &measure.name)
+    }
+
+    /// Those of which the name is not among the given ones.
+    #[must_use]
+    pub fn without(&self, names: &HashSet<String>) -> Self {
+        let others = self.each.iter().filter(|measure| !names.contains(measure.name.as_ref()));
+        Self::of(others.cloned().collect())
+    }
+
+    /// Whether any counts all that a sender ever wrote, so that no span is long enough.
+    #[must_use]
+    pub fn look_back_for_ever(&self) -> bool {
+        self.each.iter().any(|measure| matches!(measure.what, What::Newcomer { .. }))
+    }
+
+    /// The longest span that any looks back.
+    #[must_use]
+    pub fn longest_span(&self) -> Duration {
+        let spans = self.each.iter().map(|measure| match &measure.what {
+            What::Flood { within, .. } | What::Repeat { within, .. } => *within,
+            What::Newcomer { .. } => Duration::ZERO,
+        });
+        spans.max().unwrap_or_default()
+    }
+
+    /// Whether any counts over all groups, so that one group's messages do not tell.
+    #[must_use]
+    pub fn reach_everywhere(&self) -> bool {
+        self.each.iter().any(|measure| match &measure.what {
+            What::Flood { reach, .. } | What::Repeat { reach, .. } | What::Newcomer { reach } => {
+                *reach == Reach::Everywhere
+            }
+        })
     }
 }
 
@@ -79,7 +162,12 @@ impl Windows {
     /// is not counted twice.
     #[must_use]
     pub fn observe(&self, rules: &CompiledRules, message: &Message) -> Signals {
-        let measures = &rules.compiled.measures;
+        self.count(rules.measures(), message)
+    }
+
+    /// The same for a choice of what a rule set counts.
+    #[must_use]
+    pub fn count(&self, measures: &Measures, message: &Message) -> Signals {
         if measures.is_empty() {
             return Signals::default();
         }
@@ -102,17 +190,13 @@ impl Windows {
     /// enough.
     #[must_use]
     pub fn looks_back_for_ever(rules: &CompiledRules) -> bool {
-        rules.compiled.measures.iter().any(|measure| matches!(measure, Measure::Newcomer { .. }))
+        rules.measures().look_back_for_ever()
     }
 
     /// The longest span that any matcher looks back: what a refill has to bring.
     #[must_use]
     pub fn longest_span(rules: &CompiledRules) -> Duration {
-        let spans = rules.compiled.measures.iter().map(|measure| match measure {
-            Measure::Flood { within, .. } | Measure::Repeat { within, .. } => *within,
-            Measure::Newcomer { .. } => Duration::ZERO,
-        });
-        spans.max().unwrap_or_default()
+        rules.measures().longest_span()
     }
 }
 
@@ -123,6 +207,8 @@ struct Memory {
     old: HashMap<u64, Trail>,
     recent: HashMap<u64, Signals>,
     recent_order: VecDeque<u64>,
+    /// Room to count in.
+    found: Vec<(u64, u64)>,
 }
 
 /// The last messages under one key.
@@ -142,14 +228,14 @@ struct Entry {
 }
 
 impl Memory {
-    fn observe(&mut self, measures: &[Measure], message: &Message) -> Signals {
-        let id = self.hasher.hash_one((&message.key, &message.content_hash, measures));
+    fn observe(&mut self, measures: &Measures, message: &Message) -> Signals {
+        let id = self.hasher.hash_one((&message.key, &message.content_hash, measures.digest));
         if let Some(signals) = self.recent.get(&id) {
             return signals.clone();
         }
-        let seen = Seen::of(message, &self.hasher);
+        let seen = Seen::of(message, measures, &self.hasher);
         let mut signals = Signals::default();
-        for measure in measures {
+        for measure in &measures.each {
             self.measure(measure, message, &seen, &mut signals);
         }
         self.recent.insert(id, signals.clone());
@@ -172,44 +258,56 @@ impl Memory {
         let place = |reach: &Reach| {
             (*reach == Reach::Group).then_some((&message.key.group_id, &message.key.topic_id))
         };
-        match measure {
-            Measure::Flood { reach, within } => {
+        match &measure.what {
+            What::Flood { reach, within } => {
                 let key = self.key(("flood", place(reach), &message.sender));
-                let count = self.trail(key).count(&seen.entry, *within, |_| true);
-                signals.counts.insert(measure.name(), count.messages);
+                let count = self.count(key, &seen.entry, *within);
+                signals.counts.insert(Arc::clone(&measure.name), count.messages);
             }
-            Measure::Newcomer { reach } => {
+            What::Newcomer { reach } => {
                 let key = self.key(("newcomer", place(reach), &message.sender));
                 let trail = self.trail(key);
-                let _ = trail.count(&seen.entry, MAX_SKEW, |_| true);
-                signals.counts.insert(measure.name(), trail.total);
+                trail.note(&seen.entry);
+                let total = trail.total;
+                signals.counts.insert(Arc::clone(&measure.name), total);
             }
-            Measure::Repeat { by, reach, near, min_length, within } => {
+            What::Repeat { by, reach, near, min_length, within } => {
                 if (seen.letters as u64) < *min_length {
                     return;
                 }
                 let who = (*by == By::Sender).then_some(&message.sender);
                 let count = if *near && seen.letters >= simhash::SHORTEST {
-                    let keys: Vec<u64> = bands(seen.entry.digest)
-                        .map(|band| self.key(("near", place(reach), who, band)))
-                        .collect();
-                    let mut count = Count::default();
-                    for key in keys {
-                        let close = |other: &Entry| {
-                            (other.digest ^ seen.entry.digest).count_ones() <= simhash::NEAR
-                        };
-                        count.add(&self.trail(key).found(&seen.entry, *within, close));
+                    let digest = seen.entry.digest;
+                    let common = self.key(("near", place(reach), who));
+                    let mut found = std::mem::take(&mut self.found);
+                    found.clear();
+                    for band in bands(digest) {
+                        let close =
+                            |other: &Entry| (other.digest ^ digest).count_ones() <= simhash::NEAR;
+                        let key = self.key((common, band));
+                        self.trail(key).find(&seen.entry, *within, close, &mut found);
                     }
-                    count.of_sets()
+                    let count = Tally::of(&mut found);
+                    self.found = found;
+                    count
                 } else {
                     let key = self.key(("same", place(reach), who, &seen.text));
-                    self.trail(key).count(&seen.entry, *within, |_| true)
+                    self.count(key, &seen.entry, *within)
                 };
-                let name = measure.name();
-                signals.counts.insert(format!("{name}/senders"), count.senders);
-                signals.counts.insert(name, count.messages);
+                signals.counts.insert(Arc::clone(&measure.senders), count.senders);
+                signals.counts.insert(Arc::clone(&measure.name), count.messages);
             }
         }
+    }
+
+    /// Notes a message under a key and counts those within the span before it, itself among them.
+    fn count(&mut self, key: u64, this: &Entry, within: Duration) -> Tally {
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        self.trail(key).find(this, within, |_| true, &mut found);
+        let count = Tally::of(&mut found);
+        self.found = found;
+        count
     }
 
     fn key(&self, of: impl Hash) -> u64 {
@@ -240,14 +338,21 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(message: &Message, hasher: &RandomState) -> Self {
-        let text = Squeezed::of(&Symbols::of(message.text.as_str())).text;
+    /// Only what some measure asks for: folding a text costs as much as all the rest.
+    fn of(message: &Message, measures: &Measures, hasher: &RandomState) -> Self {
+        let repeats = |measure: &Measure| matches!(measure.what, What::Repeat { .. });
+        let nearly = |measure: &Measure| matches!(measure.what, What::Repeat { near: true, .. });
+        let text = if measures.each.iter().any(repeats) {
+            Squeezed::of(&Symbols::of(message.text.as_str())).text
+        } else {
+            String::new()
+        };
         let letters = text.chars().count();
         let entry = Entry {
             at: time_of(message),
             message: hasher.hash_one(&message.key),
             sender: hasher.hash_one(&message.sender),
-            digest: simhash(&text),
+            digest: if measures.each.iter().any(nearly) { simhash(&text) } else { 0 },
         };
         Self { entry, text, letters }
     }
@@ -268,32 +373,23 @@ struct Tally {
     senders: u32,
 }
 
-/// Messages and senders, each once.
-#[derive(Default)]
-struct Count {
-    messages: HashSet<u64>,
-    senders: HashSet<u64>,
-}
-
-impl Count {
-    fn add(&mut self, found: &[Entry]) {
-        self.messages.extend(found.iter().map(|entry| entry.message));
-        self.senders.extend(found.iter().map(|entry| entry.sender));
-    }
-    fn of_sets(&self) -> Tally {
-        let number = |set: &HashSet<u64>| u32::try_from(set.len()).unwrap_or(u32::MAX);
-        Tally { messages: number(&self.messages), senders: number(&self.senders) }
+impl Tally {
+    /// Messages and senders, each once.
+    fn of(found: &mut [(u64, u64)]) -> Self {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let different = |found: &[(u64, u64)], of: fn(&(u64, u64)) -> u64| {
+            number(found.chunk_by(|a, b| of(a) == of(b)).count())
+        };
+        found.sort_unstable_by_key(|(message, _)| *message);
+        let messages = different(found, |(message, _)| *message);
+        found.sort_unstable_by_key(|(_, sender)| *sender);
+        Self { messages, senders: different(found, |(_, sender)| *sender) }
     }
 }
 
 impl Trail {
-    /// Notes a message and gives those within the span before it, itself among them.
-    fn found(
-        &mut self,
-        this: &Entry,
-        within: Duration,
-        counts: impl Fn(&Entry) -> bool,
-    ) -> Vec<Entry> {
+    /// Notes a message, once.
+    fn note(&mut self, this: &Entry) {
         if !self.entries.iter().any(|entry| entry.message == this.message) {
             self.total = self.total.saturating_add(1);
             self.entries.push_back(*this);
@@ -301,14 +397,21 @@ impl Trail {
                 self.entries.pop_front();
             }
         }
-        let since = this.at.before(within);
-        let in_span = |entry: &&Entry| entry.at > since && entry.at <= this.at && counts(entry);
-        self.entries.iter().filter(in_span).copied().collect()
     }
 
-    fn count(&mut self, this: &Entry, within: Duration, counts: impl Fn(&Entry) -> bool) -> Tally {
-        let mut count = Count::default();
-        count.add(&self.found(this, within, counts));
-        count.of_sets()
+    /// Notes a message and adds message and sender of those within the span before it, itself among
+    /// them.
+    fn find(
+        &mut self,
+        this: &Entry,
+        within: Duration,
+        counts: impl Fn(&Entry) -> bool,
+        found: &mut Vec<(u64, u64)>,
+    ) {
+        self.note(this);
+        let since = this.at.before(within);
+        let in_span = |entry: &&Entry| entry.at > since && entry.at <= this.at && counts(entry);
+        found
+            .extend(self.entries.iter().filter(in_span).map(|entry| (entry.message, entry.sender)));
     }
 }

@@ -34,10 +34,11 @@ pub enum View {
     Gaps,
     Backfills,
     Operations,
+    Plans,
 }
 
 impl View {
-    const WORDS: [(&'static str, Self); 9] = [
+    const WORDS: [(&'static str, Self); 10] = [
         ("messages", Self::Messages),
         ("conflicts", Self::Conflicts),
         ("quarantine", Self::Quarantine),
@@ -47,6 +48,7 @@ impl View {
         ("gaps", Self::Gaps),
         ("backfills", Self::Backfills),
         ("operations", Self::Operations),
+        ("plans", Self::Plans),
     ];
 
     /// The view that a word of commands and paths stands for.

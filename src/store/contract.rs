@@ -47,6 +47,12 @@ macro_rules! contract_tests {
             where_an_account_stood_can_be_read_back,
             the_end_of_a_group_closes_its_gaps,
             a_backfill_goes_down_page_by_page,
+            judged_messages_come_back_in_pages_with_what_was_decided,
+            a_plan_does_nothing_until_it_is_applied_in_steps,
+            a_cancelled_plan_ends_what_waits,
+            a_plan_leaves_out_what_was_dealt_with_meanwhile,
+            what_was_never_recorded_can_be_meant,
+            a_sweeps_retry_ends_with_its_plan,
         );
     };
     (@each $fresh:expr; $($name:ident),+ $(,)?) => {
@@ -549,4 +555,164 @@ pub(super) async fn what_a_tripped_rule_asks_for_is_held(store: &dyn Store) {
     let acts = rows(store, View::Operations).await;
     let acts: Vec<_> = acts.rows.iter().map(|row| text(acts.cell(row, "act"))).collect();
     assert_eq!(acts, ["rule reset", "jobs release", "rule tripped"]);
+}
+
+pub(super) async fn judged_messages_come_back_in_pages_with_what_was_decided(store: &dyn Store) {
+    for seq in 1..=5 {
+        let mut record = record(key("g", "", seq), &format!("text {seq}"), seq == 4);
+        record.message.received_at = NOW.after(Duration::from_mins(10 * seq));
+        record.signals.counts.insert("flood/group/10s".into(), 7);
+        if seq == 5 {
+            record.message.key.group_id = "other \"group\"".into();
+            record.message.text = Text::bare("nul \u{0}, quote \", end");
+            record.message.elements[0].content =
+                serde_json::json!({ "Text": record.message.text.as_str() });
+            record.message.mentions.accounts = vec!["a \"b\"".into()];
+        }
+        store.record(record).await.unwrap();
+    }
+    store.record(record(key("g", "", 1), "other", true)).await.unwrap();
+    let all = store.stretch(None).await.unwrap();
+    assert_eq!((all.most(), store.conflicts().await.unwrap()), (5, 1));
+    let page = store.judged(all, 3, None).await.unwrap().unwrap();
+    let rest = Stretch { after: page.last, ..all };
+    let first = page.messages().unwrap();
+    let second = store.judged(rest, 3, None).await.unwrap().unwrap();
+    let end = Stretch { after: second.last, ..all };
+    let second = second.messages().unwrap();
+    assert!(store.judged(end, 3, None).await.unwrap().is_none());
+    assert_eq!((first.len(), second.len()), (3, 2));
+    assert!(
+        first
+            .iter()
+            .chain(&second)
+            .all(|judged| judged.has_text && judged.signals.count("flood/group/10s") == Some(7))
+    );
+    assert!(first[0].hits.is_empty(), "the hits of a conflict are its own");
+    assert_eq!((second[0].verdict, second[0].message.text.as_str()), (Verdict::Recall, "text 4"));
+    assert_eq!(second[0].hits, [PastHit { rule: "bait".into(), mode: Mode::Live }]);
+    let odd = &second[1].message;
+    assert_eq!(odd.text.as_str(), "nul \u{0}, quote \", end");
+    assert_eq!(odd.mentions.accounts, ["a \"b\"".into()]);
+    let of_group = store.judged(all, 9, Some("other \"group\"")).await.unwrap().unwrap();
+    assert_eq!(of_group.messages().unwrap(), second[1..]);
+    // Some that were received a little before may be among them, none that came later is missing.
+    let since = store.stretch(Some(NOW.after(Duration::from_mins(35)))).await.unwrap();
+    assert_eq!(since.most(), 2);
+    assert_eq!(store.stretch(Some(NOW.after(Duration::from_hours(9)))).await.unwrap().most(), 0);
+    assert!(store.knows_group("g").await.unwrap() && !store.knows_group("h").await.unwrap());
+    assert!(store.counted(all).await.unwrap().is_empty(), "its rules do not say what they count");
+}
+
+/// Keeps a plan of sequences of `g`.
+async fn keep(store: &dyn Store, seqs: std::ops::RangeInclusive<MsgSeq>) -> PlanId {
+    let which =
+        Meant::Sequences { group: "g".into(), topic: String::new(), seqs: seqs.collect(), at: NOW };
+    let meant = store.meant(&which, 1_000).await.unwrap();
+    let plan = NewPlan {
+        asked: "{}".into(),
+        digest: "d".into(),
+        rules_version: VERSION.into(),
+        calls: 1,
+        messages: meant.into_iter().map(|message| (message, None)).collect(),
+    };
+    store.keep(&By::new("ada", NOW), plan).await.unwrap()
+}
+
+pub(super) async fn a_plan_does_nothing_until_it_is_applied_in_steps(store: &dyn Store) {
+    let by = By::new("ada", NOW);
+    let plan = keep(store, 1..=5).await;
+    assert!(store.unfinished_plans().await.unwrap().is_empty());
+    assert!(!store.step(plan, 2, NOW).await.unwrap());
+    assert_eq!(waiting(store).await, []);
+    let mut events = store.subscribe().await.unwrap();
+    store.apply(&by, plan).await.unwrap();
+    store.apply(&by, plan).await.unwrap();
+    assert_eq!(store.unfinished_plans().await.unwrap(), [plan]);
+    for (queued, more) in [(2, true), (4, true), (5, false)] {
+        assert_eq!(store.step(plan, 2, NOW).await.unwrap(), more);
+        assert_eq!(waiting(store).await.len(), queued);
+        assert_eq!(store.plan(plan).await.unwrap().unwrap().progress, queued as u64);
+    }
+    assert!(waiting(store).await.iter().all(|job| job.background));
+    assert!(matches!(events.recv().await, Some(JobEvent::Queued(job)) if job.background));
+    let kept = store.plan(plan).await.unwrap().unwrap();
+    assert_eq!((kept.state, kept.messages, kept.groups), (crate::model::PlanState::Applied, 5, 1));
+    assert_eq!(kept.jobs, [("pending".to_owned(), 5)]);
+    let acts = rows(store, View::Operations).await;
+    let acts: Vec<_> = acts.rows.iter().map(|row| text(acts.cell(row, "act"))).collect();
+    assert_eq!(acts, ["plan apply", "plan"]);
+    assert_eq!(store.plan(plan + 1).await.unwrap(), None);
+    assert!(matches!(store.apply(&by, plan + 1).await, Err(Error::Invalid(_))));
+}
+
+pub(super) async fn a_cancelled_plan_ends_what_waits(store: &dyn Store) {
+    let by = By::new("ada", NOW);
+    let plan = keep(store, 1..=5).await;
+    store.apply(&by, plan).await.unwrap();
+    assert!(store.step(plan, 3, NOW).await.unwrap());
+    store.cancel(&by, plan).await.unwrap();
+    assert!(store.step(plan, 2, NOW).await.unwrap());
+    assert!(!store.step(plan, 2, NOW).await.unwrap());
+    assert_eq!(states(store).await, ["cancelled", "cancelled", "cancelled"]);
+    assert!(matches!(store.apply(&by, plan).await, Err(Error::Invalid(_))));
+    let plans = rows(store, View::Plans).await;
+    assert_eq!(text(plans.cell(&plans.rows[0], "state")), "cancelled");
+    assert_eq!(text(plans.cell(&plans.rows[0], "finished_at_iso")), "2025-11-24T16:00:00.000Z");
+}
+
+pub(super) async fn a_plan_leaves_out_what_was_dealt_with_meanwhile(store: &dyn Store) {
+    for seq in 1..=3 {
+        store.record(record(key("g", "", seq), "fine", false)).await.unwrap();
+    }
+    let plan = keep(store, 1..=3).await;
+    let other = keep(store, 2..=2).await;
+    let by = By::new("ada", NOW);
+    store.apply(&by, other).await.unwrap();
+    assert!(!store.step(other, 9, NOW).await.unwrap());
+    store.apply(&by, plan).await.unwrap();
+    assert!(!store.step(plan, 9, NOW).await.unwrap());
+    let seqs: Vec<_> = waiting(store).await.iter().map(|job| job.msg_seq).collect();
+    assert_eq!(seqs, [2, 1, 3]);
+    let obstacles = store.plan(plan).await.unwrap().unwrap().obstacles;
+    assert_eq!(obstacles, [("dealt with since it was planned".to_owned(), 1)]);
+}
+
+pub(super) async fn what_was_never_recorded_can_be_meant(store: &dyn Store) {
+    store.record(record(key("g", "", 5), "fine", false)).await.unwrap();
+    let plan = keep(store, 4..=6).await;
+    let planned = store.planned(plan, 10).await.unwrap();
+    let senders: Vec<_> = planned.iter().map(|message| message.sender.as_str()).collect();
+    assert_eq!(senders, ["", "mallory", ""]);
+    store.apply(&By::new("ada", NOW), plan).await.unwrap();
+    store.step(plan, 9, NOW).await.unwrap();
+    let recalls = rows(store, View::Recalls).await;
+    let ids: Vec<_> =
+        recalls.rows.iter().map(|row| text(recalls.cell(row, "message_id"))).collect();
+    assert_eq!((ids[0].as_str(), ids[2].as_str()), ("null", "null"));
+    let asked = text(recalls.cell(&recalls.rows[0], "requested_by"));
+    assert_eq!(asked, format!("plan:{plan}"));
+}
+
+pub(super) async fn a_sweeps_retry_ends_with_its_plan(store: &dyn Store) {
+    let by = By::new("ada", NOW);
+    let plan = keep(store, 1..=1).await;
+    store.apply(&by, plan).await.unwrap();
+    store.step(plan, 9, NOW).await.unwrap();
+    let lease = lease_all(store).await;
+    // Nothing waits, but the call under way may fail.
+    store.cancel(&by, plan).await.unwrap();
+    assert!(!store.step(plan, 9, NOW).await.unwrap());
+    assert_eq!(states(store).await, ["leased"]);
+    let again = vec![update(&lease.jobs[0], JobState::Retry, None)];
+    let settled = store.finish(finished(&lease), again).await.unwrap();
+    assert_eq!((settled[0].state, settled[0].exposure), (JobState::Cancelled, None));
+    assert_eq!(states(store).await, ["cancelled"]);
+    let plan = keep(store, 2..=2).await;
+    store.apply(&by, plan).await.unwrap();
+    store.step(plan, 9, NOW).await.unwrap();
+    let lease = lease_all(store).await;
+    let done = vec![update(&lease.jobs[0], JobState::Recalled, Some(0))];
+    store.finish(finished(&lease), done).await.unwrap();
+    assert!(matches!(store.cancel(&by, plan).await, Err(Error::Invalid(_))), "all was done");
 }

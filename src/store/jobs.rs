@@ -166,7 +166,7 @@ pub struct JobUpdate {
 pub struct SettledJob {
     pub job_id: JobId,
     pub state: JobState,
-    /// How long it was visible, where Chat answered `RetCode` 0.
+    /// How long it was visible, where Chat answered `RetCode` 0 and it is of live traffic.
     pub exposure: Option<Exposure>,
 }
 

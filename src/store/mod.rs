@@ -15,6 +15,8 @@ mod control;
 mod gaps;
 mod intake;
 mod jobs;
+mod plans;
+mod replay;
 pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
@@ -30,10 +32,12 @@ pub use jobs::{
     CallOutcome, Conversation, ConversationId, Exposure, FinishedCall, JobEvent, JobEvents,
     JobUpdate, Jobs, Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
 };
+pub use plans::{Meant, MeantMessage, NewPlan, Plan, PlanId, PlannedMessage, Plans};
+pub use replay::{JudgedMessage, JudgedPage, PastHit, Replay, Stretch};
 
 /// All roles of one backend.
-pub trait Store: Intake + Jobs + Control + Audit + Gaps {}
-impl<T: Intake + Jobs + Control + Audit + Gaps> Store for T {}
+pub trait Store: Intake + Jobs + Control + Audit + Replay + Plans + Gaps {}
+impl<T: Intake + Jobs + Control + Audit + Replay + Plans + Gaps> Store for T {}
 
 /// Why the store did not do what it was asked to. Nothing of it happened.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -5,7 +5,7 @@
 //! over its messages, more for graver ones. Nothing lingers for company: a batch takes what waits,
 //! and under load batches fill by themselves. So that light work never starves, every tenth batch
 //! goes to whatever has waited longest, once that is longer than [`PATIENCE`]. Sweeps go behind live
-//! traffic.
+//! traffic, and have no part in that tenth while anything live can go.
 //!
 //! Pure: no clock, no I/O. Each step costs the logarithm of what waits.
 
@@ -42,8 +42,9 @@ type LaneKey = (ConversationId, bool);
 #[derive(Debug)]
 pub struct Scheduler {
     batch_size: usize,
-    /// Jobs that may go now, oldest first: ids grow with time.
-    ready: BTreeMap<JobId, Ready>,
+    /// Jobs that may go now: live ones first, then those of sweeps, the oldest first in each, since ids
+    /// grow with time.
+    ready: BTreeMap<(bool, JobId), Ready>,
     lanes: HashMap<LaneKey, Lane>,
     /// Lanes by what their next batch weighs: live ones first, then the heaviest.
     order: BTreeSet<Place>,
@@ -95,7 +96,7 @@ impl Scheduler {
 
     /// Takes in a job. One that is known already stays as it is.
     pub fn push(&mut self, job: QueuedJob, now: Timestamp) {
-        if self.ready.contains_key(&job.job_id) || self.parked.contains_key(&job.job_id) {
+        if self.is_ready(job.job_id) || self.parked.contains_key(&job.job_id) {
             return;
         }
         if job.due_at > now {
@@ -117,7 +118,7 @@ impl Scheduler {
         self.alone.remove(&job_id);
         if let Some(job) = self.parked.remove(&job_id) {
             self.delayed.remove(&(job.due_at, job_id));
-        } else if let Some(ready) = self.ready.remove(&job_id) {
+        } else if let Some(ready) = self.remove_ready(job_id) {
             self.change_lane(ready.lane, |lane| lane.counts[ready.severity as usize] -= 1);
         }
     }
@@ -130,7 +131,7 @@ impl Scheduler {
         let oldest = self.ready.first_key_value();
         let starving = oldest.filter(|(_, job)| now.since(job.due_at) > PATIENCE);
         let (lane, first) = match starving {
-            Some((&job_id, job)) if self.batches.is_multiple_of(SHARE_OF_THE_OLDEST) => {
+            Some((&(_, job_id), job)) if self.batches.is_multiple_of(SHARE_OF_THE_OLDEST) => {
                 (job.lane, Some(job_id))
             }
             _ => (self.order.first()?.3, None),
@@ -161,6 +162,14 @@ impl Scheduler {
         !self.ready.is_empty() || self.next_due().is_some_and(|due_at| due_at <= now)
     }
 
+    fn is_ready(&self, job_id: JobId) -> bool {
+        [false, true].iter().any(|background| self.ready.contains_key(&(*background, job_id)))
+    }
+
+    fn remove_ready(&mut self, job_id: JobId) -> Option<Ready> {
+        self.ready.remove(&(false, job_id)).or_else(|| self.ready.remove(&(true, job_id)))
+    }
+
     fn promote(&mut self, now: Timestamp) {
         while let Some(&(due_at, job_id)) = self.delayed.first()
             && due_at <= now
@@ -181,7 +190,7 @@ impl Scheduler {
             sent_at: job.sent_at,
             due_at: job.due_at,
         };
-        self.ready.insert(job.job_id, ready);
+        self.ready.insert((job.background, job.job_id), ready);
         let conversation = job.conversation;
         self.lanes.entry(key).or_insert_with(|| Lane::new(conversation));
         self.change_lane(key, |lane| {
@@ -198,7 +207,7 @@ impl Scheduler {
             self.order.remove(&place);
         }
         while let Some((_, Reverse(job_id))) = lane.waiting.peek()
-            && !self.ready.contains_key(job_id)
+            && !self.ready.contains_key(&(key.1, *job_id))
         {
             lane.waiting.pop();
         }
@@ -242,7 +251,7 @@ impl Scheduler {
 
     /// A job leaves the picture, if it is still in it.
     fn leave(&mut self, job_id: JobId, conversation: &Arc<Conversation>) -> Option<QueuedJob> {
-        let ready = self.ready.remove(&job_id)?;
+        let ready = self.remove_ready(job_id)?;
         if let Some(lane) = self.lanes.get_mut(&ready.lane) {
             lane.counts[ready.severity as usize] -= 1;
         }
@@ -374,6 +383,31 @@ mod tests {
         scheduler.push(job(11, 1, Severity::Low), NOW);
         assert_eq!(ids(scheduler.next(NOW)), [11]);
         assert_eq!(ids(scheduler.next(NOW)).len(), 10);
+    }
+
+    #[test]
+    fn an_old_sweep_takes_nothing_from_light_live_work() {
+        let mut scheduler = Scheduler::new(10);
+        let later = NOW.after(PATIENCE * 2);
+        for n in 1..=1_000 {
+            let sweep = QueuedJob { background: true, ..job(n, 3, Severity::Medium) };
+            scheduler.push(sweep, NOW);
+        }
+        scheduler.push(job(1_001, 1, Severity::Low), NOW);
+        let mut rounds = 0;
+        for n in 0.. {
+            for k in 0..10 {
+                let heavy = job(2_000 + n * 10 + k, 2, Severity::Critical);
+                scheduler.push(QueuedJob { due_at: later, ..heavy }, later);
+            }
+            rounds += 1;
+            let batch = scheduler.next(later).unwrap();
+            assert!(batch.jobs.iter().all(|job| !job.background));
+            if batch.jobs[0].job_id == 1_001 {
+                break;
+            }
+        }
+        assert!(rounds <= SHARE_OF_THE_OLDEST, "waited {rounds} rounds");
     }
 
     #[test]

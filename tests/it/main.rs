@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod backtest;
 mod callback_listener;
 mod chat_client;
 mod main_path;
@@ -20,5 +21,6 @@ mod sim_faults;
 mod sim_rest;
 mod sim_traffic;
 mod support;
+mod sweeps;
 mod text_properties;
 mod verdicts;

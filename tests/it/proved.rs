@@ -59,3 +59,8 @@ async fn what_the_callbacks_missed_is_found_and_explained() {
 async fn an_outage_is_made_up_for() {
     check(&proofs::outage::prove(binary(), Duration::from_secs(3)).await.unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rules_in_force_find_no_difference_in_what_they_decided() {
+    check(&proofs::backtest::prove(binary(), 3_000).await.unwrap());
+}

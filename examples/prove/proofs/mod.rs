@@ -1,5 +1,6 @@
 //! The proofs, a file each, and the table that they answer with.
 
+pub(crate) mod backtest;
 pub(crate) mod bed;
 pub(crate) mod drain;
 pub(crate) mod gaps;

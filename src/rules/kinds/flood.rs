@@ -10,7 +10,7 @@
 
 use crate::model::Signals;
 use crate::rules::decode::{Span, word, written};
-use crate::rules::windows::{Measure, Reach};
+use crate::rules::windows::{Measure, Reach, What};
 
 written! {
     /// How many messages in which span.
@@ -45,9 +45,9 @@ impl Where {
 impl Written {
     pub(crate) fn measure(&self) -> Measure {
         let reach = Where::reach(self.reach, Reach::Group);
-        Measure::Flood { reach, within: self.within.0 }
+        Measure::of(What::Flood { reach, within: self.within.0 })
     }
     pub(crate) fn holds(&self, measure: &Measure, signals: &Signals) -> bool {
-        signals.count(&measure.name()).is_some_and(|count| u64::from(count) >= self.messages)
+        signals.count(&measure.name).is_some_and(|count| u64::from(count) >= self.messages)
     }
 }

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use crate::model::Signals;
 use crate::rules::decode::{FromNode, Notes, written};
 use crate::rules::kinds::flood::Where;
-use crate::rules::windows::{Measure, Reach};
+use crate::rules::windows::{Measure, Reach, What};
 use crate::rules::yaml::{Node, Value};
 
 /// What is written below `newcomer`.
@@ -48,7 +48,7 @@ impl Written {
             Self::First(_) => Reach::Everywhere,
             Self::Map(map) => Where::reach(map.reach, Reach::Everywhere),
         };
-        Measure::Newcomer { reach }
+        Measure::of(What::Newcomer { reach })
     }
     /// How many messages a sender is new for.
     pub(crate) fn first(&self) -> u64 {
@@ -58,6 +58,6 @@ impl Written {
         }
     }
     pub(crate) fn holds(&self, measure: &Measure, signals: &Signals) -> bool {
-        signals.count(&measure.name()).is_some_and(|nth| u64::from(nth) <= self.first())
+        signals.count(&measure.name).is_some_and(|nth| u64::from(nth) <= self.first())
     }
 }

@@ -13,7 +13,7 @@
 use crate::model::Signals;
 use crate::rules::decode::{Span, word, written};
 use crate::rules::kinds::flood::Where;
-use crate::rules::windows::{By, Measure, Reach};
+use crate::rules::windows::{By, Measure, Reach, What};
 
 written! {
     /// How often, by whom and in which span.
@@ -51,20 +51,19 @@ impl Written {
         self.by == Some(Who::Anyone)
     }
     pub(crate) fn measure(&self) -> Measure {
-        Measure::Repeat {
+        Measure::of(What::Repeat {
             by: if self.by_anyone() { By::Anyone } else { By::Sender },
             reach: Where::reach(self.reach, Reach::Group),
             near: self.near == Some(true),
             min_length: self.min_length.unwrap_or(MIN_LENGTH),
             within: self.within.0,
-        }
+        })
     }
     pub(crate) fn holds(&self, measure: &Measure, signals: &Signals) -> bool {
         let reached = |name: &str, wanted: u64| {
             signals.count(name).is_some_and(|count| u64::from(count) >= wanted)
         };
-        let name = measure.name();
-        reached(&name, self.times)
-            && self.senders.is_none_or(|senders| reached(&format!("{name}/senders"), senders))
+        reached(&measure.name, self.times)
+            && self.senders.is_none_or(|senders| reached(&measure.senders, senders))
     }
 }

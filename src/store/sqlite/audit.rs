@@ -108,6 +108,15 @@ fn shape(view: View) -> Shape {
             state: Some("act = ?"),
             ..plain
         },
+        View::Plans => Shape {
+            name: "v_plans",
+            id: "plan_id",
+            time: "created_at",
+            conversation: false,
+            sender: Some("created_by = ?"),
+            state: Some("state = ?"),
+            ..plain
+        },
     }
 }
 

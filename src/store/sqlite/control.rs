@@ -174,7 +174,7 @@ impl Operation for ChangeJobs {
 }
 
 /// Tells the worker of jobs that wait again.
-async fn announce(writing: &mut Writing<'_>, jobs: &[JobId]) -> Result<(), Error> {
+pub(super) async fn announce(writing: &mut Writing<'_>, jobs: &[JobId]) -> Result<(), Error> {
     let sql =
         select_queued("", "where j.job_id in (select value from json_each(?)) order by j.job_id");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))

@@ -354,6 +354,10 @@ async fn settle(
              state = case
                  -- A repeat finds nothing to recall, because the unclear call before it had worked.
                  when ?2 in (10030, 10032) and unclear and confirmed_ours then 'recalled'
+                 when ?1 = 'retry' and background and exists (
+                     select 1 from plans p where requested_by = 'plan:' || p.plan_id
+                       and p.state in ('cancelling', 'cancelled'))
+                     then 'cancelled'
                  when ?1 = 'retry' and exists (
                      select 1 from tripped_rules t where requested_by = 'rule:' || t.rule_id)
                      then 'held'
@@ -364,11 +368,16 @@ async fn settle(
              failures = failures + ?5,
              unclear = max(unclear, ?6),
              called_at = ?7,
-             finished_at = ?8
+             finished_at = case
+                 when ?1 = 'retry' and background and exists (
+                     select 1 from plans p where requested_by = 'plan:' || p.plan_id
+                       and p.state in ('cancelling', 'cancelled'))
+                     then ?10
+                 else ?8 end
          from json_each(?9) as held
          where recall_jobs.job_id = held.value ->> 0 and lease = held.value ->> 1
            and state = 'leased'
-         returning job_id, state, sent_at, created_at",
+         returning job_id, state, sent_at, created_at, background",
     )
     .bind(first.state.as_str())
     .bind(first.ret_code)
@@ -379,6 +388,7 @@ async fn settle(
     .bind(call.started_at.millis())
     .bind(first.state.is_final().then_some(call.finished_at.millis()))
     .bind(serde_json::json!(leases).to_string())
+    .bind(call.finished_at.millis())
     .fetch_all(&mut *writing.connection)
     .await
     .map_err(unavailable)?;
@@ -393,7 +403,8 @@ fn settled_job(row: &SqliteRow, recalled_by: Option<&FinishedCall>) -> SettledJo
     SettledJob {
         job_id: row.get(0),
         state: JobState::from_word(row.get(1)).unwrap_or(JobState::Dead),
-        exposure: recalled_by.map(|call| Exposure {
+        // A sweep is of old messages: how long they were visible says nothing about the daemon.
+        exposure: recalled_by.filter(|_| !row.get::<bool, _>(4)).map(|call| Exposure {
             delivery_ms: created_at - sent_at,
             queue_ms: call.started_at.millis() - created_at,
             call_ms: call.finished_at.millis() - call.started_at.millis(),
@@ -415,7 +426,7 @@ impl Operation for GiveUp {
         let rows = sqlx::query(
             "update recall_jobs set state = ?, reason = ?, finished_at = ?
              where job_id in (select value from json_each(?)) and state in ('pending', 'retry')
-             returning job_id, state, sent_at, created_at",
+             returning job_id, state, sent_at, created_at, background",
         )
         .bind(self.state.as_str())
         .bind(self.reason.as_str())

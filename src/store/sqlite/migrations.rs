@@ -13,6 +13,7 @@ use crate::store::Error;
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "the main path", include_str!("../../../migrations/sqlite/0001_the_main_path.sql")),
     (2, "gaps", include_str!("../../../migrations/sqlite/0002_gaps.sql")),
+    (3, "plans", include_str!("../../../migrations/sqlite/0003_plans.sql")),
 ];
 
 /// The schema version that this quell works with.

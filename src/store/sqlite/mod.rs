@@ -13,13 +13,16 @@ mod intake;
 mod jobs;
 mod migrations;
 mod open;
+mod past;
+mod plans;
 mod record;
 mod replay;
 mod rows;
 mod writer;
 
 pub use migrations::latest_version;
-pub use open::{Options, Synchronous, migrate, open};
+pub use open::{Options, Synchronous, migrate, open, open_to_read};
+pub use past::Reader;
 
 use sqlx::SqlitePool;
 use std::fs::File;
@@ -30,6 +33,7 @@ use self::writer::Writer;
 pub struct Sqlite {
     writer: Writer,
     readers: SqlitePool,
+    past: Reader,
     quarantine_rows: u32,
     /// Held as long as the database is open.
     _lock: File,

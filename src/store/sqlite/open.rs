@@ -1,5 +1,6 @@
 //! Opening: the lock, the version checks, the pragmas, the migrations.
 
+use std::cmp::Ordering;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 
 use super::writer::Writer;
-use super::{Sqlite, migrations};
+use super::{Reader, Sqlite, migrations};
 use crate::store::Error;
 
 /// The first SQLite without the bug that lets two connections, one of them checkpointing, lose
@@ -84,7 +85,44 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
         .acquire_timeout(Duration::from_secs(10))
         .connect_lazy_with(connect_options(options).read_only(true).pragma("query_only", "on"));
     let writer = Writer::start(connection, connect_options(options), options).await?;
-    Ok(Sqlite { writer, readers, quarantine_rows: options.quarantine_rows, _lock: lock })
+    let past = Reader::new(readers.clone());
+    Ok(Sqlite { writer, readers, past, quarantine_rows: options.quarantine_rows, _lock: lock })
+}
+
+/// Opens a database for reading alone. A daemon may hold it and go on writing.
+pub async fn open_to_read(options: &Options) -> Result<Reader, Error> {
+    let path = options.path.display();
+    if !options.path.exists() {
+        return Err(Error::Invalid(format!("{path} is not there: nothing was ever recorded")));
+    }
+    let pool = SqlitePoolOptions::new()
+        .max_connections(options.readers)
+        .connect_with(
+            SqliteConnectOptions::new()
+                .filename(&options.path)
+                .read_only(true)
+                .busy_timeout(Duration::from_secs(5))
+                .pragma("query_only", "on")
+                .pragma("trusted_schema", "off")
+                // 64 MiB, kept between pages.
+                .pragma("cache_size", "-65536")
+                .disable_statement_logging(),
+        )
+        .await
+        .map_err(|error| Error::Unavailable(format!("{path}: {error}")))?;
+    let mut connection = pool.acquire().await.map_err(unavailable)?;
+    let marked: i64 = scalar(&mut connection, "pragma application_id").await?;
+    if marked != APPLICATION_ID {
+        return Err(Error::Invalid(format!("{path} is no database of quell")));
+    }
+    let found = migrations::version(&mut connection).await?;
+    let known = migrations::latest_version();
+    drop(connection);
+    match found.cmp(&known) {
+        Ordering::Less => Err(Error::NotMigrated { found, known }),
+        Ordering::Equal => Ok(Reader::new(pool)),
+        Ordering::Greater => Err(Error::TooNew { found, known }),
+    }
 }
 
 /// Brings a database up to date and closes it. Answers the schema version before and after.

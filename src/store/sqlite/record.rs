@@ -42,7 +42,7 @@ impl Ids {
         self.conflict += 1;
         self.conflict
     }
-    fn next_job(&mut self) -> JobId {
+    pub(super) fn next_job(&mut self) -> JobId {
         self.job += 1;
         self.job
     }

@@ -117,7 +117,7 @@ fn stored(row: &SqliteRow) -> StoredMessage {
 
 /// The elements of a row: its body, or the one text element that was left out because the text
 /// begins with it.
-fn elements(body: Option<&str>, joined: &str, cloud_custom_data: &str) -> Vec<Element> {
+pub(super) fn elements(body: Option<&str>, joined: &str, cloud_custom_data: &str) -> Vec<Element> {
     if let Some(body) = body {
         return serde_json::from_str(body).unwrap_or_default();
     }

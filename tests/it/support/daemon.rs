@@ -209,6 +209,14 @@ impl TestApp {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// Posts to the admin listener as `ada`.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.app().admin_address());
+        let request = self.callbacks.http.post(url).header("x-quell-actor", "ada").json(&body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
     pub(crate) async fn stop(mut self) {
         if let Some(app) = self.app.take() {
             app.stop().await;

@@ -1,0 +1,212 @@
+//! `quell recall`: operator recalls, planned, looked at, applied.
+
+use std::fmt::Write;
+use std::io::{IsTerminal, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::ArgGroup;
+use serde_json::{Value, json};
+
+use super::backtest::{Format, grouped};
+use super::daemon::{Reach, Target};
+use super::listing::table;
+use super::since::{Since, iso};
+use super::{on_runtime, output};
+use crate::model::{Clock, SystemClock, Timestamp};
+use crate::store::PlanId;
+use crate::sweep::{Asked, Sequences};
+
+/// Recall messages after the fact: plan, look, apply
+///
+/// Says which messages are meant, prints the plan, and asks before anything happens. What arrives
+/// after the plan was made is not in it. Applied, its recalls go out behind live traffic. A recall
+/// cannot be undone.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = ArgGroup::new("which").required(true).args(["seq", "sender", "rule", "like", "plan"]),
+    after_help = "\
+Examples:
+  quell recall --group '@TGS#EXAMPLE' --seq 5,7,10-20   these messages, recorded or not
+  quell recall --sender mallory --since 2h              what mallory wrote, in all groups
+  quell recall --rule contact-bait --since 1d           what a rule hit, in shadow too
+  quell recall --like '@TGS#EXAMPLE/15' --since 6h      that message and others like it, in all groups
+  quell recall --plan 3                                 how plan 3 stands; apply it if it was not
+  quell recall --plan 3 --yes                           apply it without being asked
+  quell recall --plan 3 --cancel                        end what of it still waits"
+)]
+pub struct Args {
+    #[command(flatten)]
+    reach: Reach,
+    /// Of this group alone
+    #[arg(long, value_name = "GROUP_ID", conflicts_with_all = ["like", "plan"])]
+    group: Option<String>,
+    /// A topic of the group
+    #[arg(long, value_name = "TOPIC_ID", requires = "seq")]
+    topic: Option<String>,
+    /// Sequences of the group: 5,7,10-20
+    #[arg(long, value_name = "LIST", requires = "group")]
+    seq: Option<Sequences>,
+    /// Messages of this sender
+    #[arg(long, value_name = "USER_ID", requires = "since")]
+    sender: Option<String>,
+    /// Messages that this rule hit, in whatever mode
+    #[arg(long, value_name = "RULE_ID", requires = "since")]
+    rule: Option<String>,
+    /// A message and those nearly the same, over all groups
+    #[arg(long, value_name = "GROUP[/TOPIC]/SEQ")]
+    like: Option<String>,
+    /// Messages received from then on: 2h, 7d, or 2026-05-01T18:30Z [default for --like: 24h]
+    #[arg(long, value_name = "SPAN|TIME", conflicts_with_all = ["seq", "plan"])]
+    since: Option<Since>,
+    /// A plan that was made before
+    #[arg(long, value_name = "N")]
+    plan: Option<PlanId>,
+    /// End what of the plan still waits
+    #[arg(long, requires = "plan", conflicts_with = "yes")]
+    cancel: bool,
+    /// Apply without being asked
+    #[arg(long)]
+    yes: bool,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let loaded = match args.reach.settings.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    on_runtime(async {
+        let target = args.reach.target(&loaded.config).await?;
+        let done = act(args, &target).await;
+        target.close().await;
+        done
+    })
+}
+
+async fn act(args: &Args, target: &Target) -> Result<ExitCode> {
+    let plan = match args.plan {
+        Some(plan) if args.cancel => target.cancel_plan(plan).await?,
+        Some(plan) => target.plan(plan).await?,
+        None => target.make_plan(&args.asked()).await?,
+    };
+    args.print(&plan)?;
+    if plan["state"] != "planned" {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let number = plan["plan_id"].as_i64().unwrap_or(0);
+    if plan["recallable"] == 0 {
+        output::note("none of them can be recalled: there is nothing to apply");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes && !confirmed(&plan)? {
+        output::note(format_args!(
+            "nothing was recalled; to apply it: quell recall --plan {number} --yes"
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let applied = target.apply_plan(number).await?;
+    let count = grouped(applied["recallable"].as_u64().unwrap_or(0));
+    output::note(format_args!(
+        "plan {number}: {count} recalls go out behind live traffic; how it stands: quell recall --plan {number}"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks at a terminal; where there is none, nobody agreed.
+fn confirmed(plan: &Value) -> Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    let mut stderr = std::io::stderr();
+    write!(stderr, "recall {} messages? This cannot be undone. Type yes: ", plan["recallable"])?;
+    stderr.flush()?;
+    let mut said = String::new();
+    std::io::stdin().read_line(&mut said)?;
+    Ok(said.trim() == "yes")
+}
+
+impl Args {
+    fn asked(&self) -> Asked {
+        Asked {
+            group: self.group.clone(),
+            topic: self.topic.clone(),
+            seq: self.seq.as_ref().map(Sequences::to_string),
+            sender: self.sender.clone(),
+            rule: self.rule.clone(),
+            like: self.like.clone(),
+            since: self.since.map(|since| since.from(SystemClock.now())),
+        }
+    }
+
+    fn print(&self, plan: &Value) -> Result<()> {
+        match self.format {
+            Format::Table => output::text(&text(plan)),
+            Format::Json => output::line(serde_json::to_string_pretty(plan)?),
+        }
+        Ok(())
+    }
+}
+
+fn text(plan: &Value) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        writeln!(out, "{name:<12}{value}").expect("a string takes what is written");
+    };
+    let number = |name: &str| grouped(plan[name].as_u64().unwrap_or(0));
+    let by = |who: &str, at: &str| {
+        let at = plan[at].as_i64().map(|at| iso(Timestamp(at))).unwrap_or_default();
+        format!("by {} at {at}", plan[who].as_str().unwrap_or_default())
+    };
+    line("plan", format!("{} ({})", plan["plan_id"], plan["digest"].as_str().unwrap_or_default()));
+    line("state", plan["state"].as_str().unwrap_or_default().to_owned());
+    line("asked", asked(&plan["asked"]));
+    line("made", by("created_by", "created_at"));
+    if plan["applied_at"].is_i64() {
+        line("applied", by("applied_by", "applied_at"));
+    }
+    line("rules", plan["rules_version"].as_str().unwrap_or_default().to_owned());
+    line("messages", format!("{} in {} groups", number("messages"), number("groups")));
+    line("recallable", number("recallable"));
+    for (why, count) in plan["obstacles"].as_object().into_iter().flatten() {
+        line("  not", format!("{}: {why}", grouped(count.as_u64().unwrap_or(0))));
+    }
+    let seconds = plan["seconds"].as_f64().unwrap_or(0.0);
+    line("cost", format!("{} calls, {seconds:.1} s at the cap", number("calls")));
+    for (state, count) in plan["jobs"].as_object().into_iter().flatten() {
+        line("  jobs", format!("{} {state}", grouped(count.as_u64().unwrap_or(0))));
+    }
+    let rows: Vec<_> = plan["samples"].as_array().into_iter().flatten().map(sample).collect();
+    let columns = ["message", "sender", "sent_at", "text", "not recalled because"];
+    writeln!(out, "\n{}", table(&rows, &columns)).expect("a string takes what is written");
+    let rest = plan["messages"].as_u64().unwrap_or(0).saturating_sub(rows.len() as u64);
+    if rest > 0 {
+        writeln!(out, " and {} more", grouped(rest)).expect("a string takes what is written");
+    }
+    out
+}
+
+fn sample(message: &Value) -> Value {
+    let topic = message["topic_id"].as_str().filter(|topic| !topic.is_empty());
+    let topic = topic.map(|topic| format!("/{topic}")).unwrap_or_default();
+    let group = message["group_id"].as_str().unwrap_or_default();
+    json!({
+        "message": format!("{group}{topic}/{}", message["msg_seq"]),
+        "sender": message["sender"],
+        "sent_at": message["sent_at"].as_i64().map(|at| iso(Timestamp(at))),
+        "text": message["text"],
+        "not recalled because": message["obstacle"],
+    })
+}
+
+/// What was asked for, as words of the command line.
+fn asked(asked: &Value) -> String {
+    let words = asked.as_object().into_iter().flatten().map(|(name, value)| match value {
+        Value::Number(at) if name == "since" => {
+            format!("--since {}", iso(Timestamp(at.as_i64().unwrap_or(0))))
+        }
+        value => format!("--{name} {}", value.as_str().unwrap_or_default()),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,675 @@
+//! [`Plans`] on SQLite.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::Sqlite;
+use super::control::{announce, record_act};
+use super::conversations::Arrival;
+use super::open::unavailable;
+use super::record::seq_to_i64;
+use super::writer::{Operation, Writing};
+use crate::model::{GroupType, JobId, JobState, MsgSeq, PlanState, Severity, Timestamp};
+use crate::store::{
+    By, Conversation, ConversationId, Error, JobEvent, Meant, MeantMessage, NewPlan, Plan, PlanId,
+    PlannedMessage, Plans,
+};
+
+/// Messages of a plan written in one transaction.
+const WRITTEN_AT_ONCE: usize = 1_000;
+/// A plan that is still being written after so long never will be: a crash left it behind.
+const DRAFT: Duration = Duration::from_hours(1);
+/// What a job of a sweep weighs among its like: they differ in nothing.
+const SEVERITY: Severity = Severity::Medium;
+
+/// The state of the latest job for a sequence of conversation `c`.
+fn latest_job(seq: &str) -> String {
+    format!(
+        "(select j.state from recall_jobs j
+          where j.conversation_id = c.conversation_id and j.msg_seq = {seq}
+          order by j.job_id desc limit 1)"
+    )
+}
+
+#[async_trait]
+impl Plans for Sqlite {
+    async fn meant(&self, which: &Meant, most: usize) -> Result<Vec<MeantMessage>, Error> {
+        let rows = match which {
+            Meant::Sequences { group, topic, seqs, at } => {
+                if seqs.len() > most {
+                    return Err(too_many(most));
+                }
+                return self.meant_sequences(group, topic, seqs, *at).await;
+            }
+            Meant::Sender { sender, group, since } => {
+                self.select_meant(
+                    "m.sender = ?1 and m.received_at >= ?2 and (?3 is null or c.group_id = ?3)",
+                    sender,
+                    *since,
+                    group.as_deref(),
+                    most,
+                )
+                .await?
+            }
+            Meant::Rule { rule, group, since } => {
+                self.select_meant(
+                    "m.message_id in (select message_id from hits where rule_id = ?1)
+                     and m.received_at >= ?2 and (?3 is null or c.group_id = ?3)",
+                    rule,
+                    *since,
+                    group.as_deref(),
+                    most,
+                )
+                .await?
+            }
+            Meant::Ids(ids) => {
+                self.select_meant(
+                    "m.message_id in (select value from json_each(?1)) and m.received_at >= ?2
+                     and ?3 is null",
+                    &json!(ids).to_string(),
+                    Timestamp(i64::MIN),
+                    None,
+                    most,
+                )
+                .await?
+            }
+        };
+        if rows.len() > most {
+            return Err(too_many(most));
+        }
+        let mut conversations = HashMap::new();
+        Ok(rows.iter().map(|row| meant(row, &mut conversations)).collect())
+    }
+
+    async fn keep(&self, by: &By, plan: NewPlan) -> Result<PlanId, Error> {
+        let plan = Arc::new(plan);
+        let plan_id =
+            self.writer.perform(Draft { by: by.clone(), plan: Arc::clone(&plan) }).await?;
+        for first in (0..plan.messages.len()).step_by(WRITTEN_AT_ONCE) {
+            self.writer.perform(Write { plan_id, plan: Arc::clone(&plan), first }).await?;
+        }
+        self.writer.perform(Made { by: by.clone(), plan_id, plan }).await?;
+        Ok(plan_id)
+    }
+
+    async fn plan(&self, plan: PlanId) -> Result<Option<Plan>, Error> {
+        let row = sqlx::query(
+            "select plan_id, state, asked, digest, rules_version, messages, recallable, calls,
+                 created_by, created_at, applied_by, applied_at, progress,
+                 (select count(distinct c.group_id) from plan_messages p
+                  join conversations c on c.conversation_id = p.conversation_id
+                  where p.plan_id = plans.plan_id),
+                 (select json_group_array(json_array(obstacle, n)) from (
+                      select obstacle, count(*) as n from plan_messages p
+                      where p.plan_id = plans.plan_id and obstacle is not null
+                      group by obstacle order by n desc, obstacle)),
+                 (select json_group_array(json_array(state, n)) from (
+                      select state, count(*) as n from recall_jobs indexed by recall_jobs_swept
+                      where background = 1 and requested_by = 'plan:' || plans.plan_id
+                      group by state))
+             from plans where plan_id = ? and state <> 'draft'",
+        )
+        .bind(plan)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let counts =
+            |row: &SqliteRow, at: usize| serde_json::from_str(row.get(at)).unwrap_or_default();
+        Ok(row.map(|row| Plan {
+            plan_id: row.get(0),
+            state: PlanState::from_word(row.get(1)).unwrap_or(PlanState::Planned),
+            asked: row.get(2),
+            digest: row.get(3),
+            rules_version: row.get::<&str, _>(4).into(),
+            messages: number(&row, 5),
+            recallable: number(&row, 6),
+            calls: number(&row, 7),
+            created_by: row.get(8),
+            created_at: Timestamp(row.get(9)),
+            applied_by: row.get(10),
+            applied_at: row.get::<Option<i64>, _>(11).map(Timestamp),
+            progress: number(&row, 12),
+            groups: number(&row, 13),
+            obstacles: counts(&row, 14),
+            jobs: counts(&row, 15),
+        }))
+    }
+
+    async fn planned(&self, plan: PlanId, most: usize) -> Result<Vec<PlannedMessage>, Error> {
+        let rows = sqlx::query(
+            "select c.conversation_id, c.group_id, c.topic_id, c.group_type, p.msg_seq, p.sender,
+                 p.sent_at, coalesce(m.text, ''), p.obstacle
+             from plan_messages p join conversations c on c.conversation_id = p.conversation_id
+             left join messages m on m.message_id = p.message_id
+             where p.plan_id = ? order by p.place limit ?",
+        )
+        .bind(plan)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let mut conversations = HashMap::new();
+        let planned = |row: &SqliteRow| PlannedMessage {
+            conversation: conversation(row, &mut conversations),
+            msg_seq: number(row, 4),
+            sender: row.get(5),
+            sent_at: Timestamp(row.get(6)),
+            text: row.get(7),
+            obstacle: row.get(8),
+        };
+        Ok(rows.iter().map(planned).collect())
+    }
+
+    async fn apply(&self, by: &By, plan: PlanId) -> Result<(), Error> {
+        self.writer.perform(Turn { by: by.clone(), plan, to: PlanState::Applying }).await
+    }
+
+    async fn cancel(&self, by: &By, plan: PlanId) -> Result<(), Error> {
+        self.writer.perform(Turn { by: by.clone(), plan, to: PlanState::Cancelling }).await
+    }
+
+    async fn step(&self, plan: PlanId, most: usize, at: Timestamp) -> Result<bool, Error> {
+        self.writer.perform(Step { plan, most, at }).await
+    }
+
+    async fn unfinished_plans(&self) -> Result<Vec<PlanId>, Error> {
+        self.writer.perform(Unfinished).await
+    }
+}
+
+fn too_many(most: usize) -> Error {
+    Error::Invalid(format!("more than {most} messages are meant: narrow it down"))
+}
+
+fn no_such(plan: PlanId) -> Error {
+    Error::Invalid(format!("there is no plan {plan}"))
+}
+
+fn number(row: &SqliteRow, at: usize) -> u64 {
+    u64::try_from(row.get::<i64, _>(at)).unwrap_or(0)
+}
+
+/// The conversation in the first four columns of a row.
+fn conversation(
+    row: &SqliteRow,
+    known: &mut HashMap<ConversationId, Arc<Conversation>>,
+) -> Arc<Conversation> {
+    let conversation_id = row.get(0);
+    let conversation = known.entry(conversation_id).or_insert_with(|| {
+        Arc::new(Conversation {
+            conversation_id,
+            group_id: row.get::<&str, _>(1).into(),
+            topic_id: row.get::<&str, _>(2).into(),
+            group_type: GroupType(row.get(3)),
+        })
+    });
+    Arc::clone(conversation)
+}
+
+fn meant(
+    row: &SqliteRow,
+    conversations: &mut HashMap<ConversationId, Arc<Conversation>>,
+) -> MeantMessage {
+    MeantMessage {
+        conversation: conversation(row, conversations),
+        is_destroyed: row.get(4),
+        msg_seq: number(row, 5),
+        message_id: row.get(6),
+        sender: row.get(7),
+        sent_at: Timestamp(row.get(8)),
+        online_only: row.get(9),
+        job: row.get::<Option<&str>, _>(10).and_then(JobState::from_word),
+    }
+}
+
+impl Sqlite {
+    async fn select_meant(
+        &self,
+        condition: &str,
+        value: &str,
+        since: Timestamp,
+        group: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<SqliteRow>, Error> {
+        let job = latest_job("m.msg_seq");
+        let sql = format!(
+            "select c.conversation_id, c.group_id, c.topic_id, c.group_type,
+                 c.destroyed_at is not null, m.msg_seq, m.message_id, m.sender, m.sent_at,
+                 m.online_only, {job}
+             from messages m join conversations c on c.conversation_id = m.conversation_id
+             where {condition}
+             order by c.group_id, c.topic_id, c.conversation_id, m.msg_seq limit ?4"
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(value)
+            .bind(since.millis())
+            .bind(group)
+            .bind(i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Sequences of the latest life of a group or topic.
+    async fn meant_sequences(
+        &self,
+        group: &str,
+        topic: &str,
+        seqs: &[MsgSeq],
+        at: Timestamp,
+    ) -> Result<Vec<MeantMessage>, Error> {
+        let latest: Option<ConversationId> = sqlx::query_scalar(
+            "select conversation_id from conversations where group_id = ? and topic_id = ?
+             order by incarnation desc limit 1",
+        )
+        .bind(group)
+        .bind(topic)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let Some(latest) = latest else {
+            // Made when the plan is kept.
+            let conversation = Arc::new(Conversation {
+                conversation_id: 0,
+                group_id: group.into(),
+                topic_id: topic.into(),
+                group_type: GroupType::default(),
+            });
+            let unknown = |&msg_seq: &MsgSeq| MeantMessage {
+                conversation: Arc::clone(&conversation),
+                is_destroyed: false,
+                msg_seq,
+                message_id: None,
+                sender: String::new(),
+                sent_at: at,
+                online_only: false,
+                job: None,
+            };
+            return Ok(seqs.iter().map(unknown).collect());
+        };
+        let job = latest_job("e.value");
+        let sql = format!(
+            "select c.conversation_id, c.group_id, c.topic_id, c.group_type,
+                 c.destroyed_at is not null, e.value, m.message_id, coalesce(m.sender, ''),
+                 coalesce(m.sent_at, (
+                     select n.sent_at from messages n
+                     where n.conversation_id = c.conversation_id and n.msg_seq < e.value
+                     order by n.msg_seq desc limit 1), ?3),
+                 coalesce(m.online_only, 0), {job}
+             from json_each(?2) e join conversations c on c.conversation_id = ?1
+             left join messages m on m.conversation_id = c.conversation_id and m.msg_seq = e.value
+             order by e.value"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(latest)
+            .bind(json!(seqs).to_string())
+            .bind(at.millis())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        let mut conversations = HashMap::new();
+        Ok(rows.iter().map(|row| meant(row, &mut conversations)).collect())
+    }
+}
+
+/// Begins a plan. Nobody sees it yet.
+struct Draft {
+    by: By,
+    plan: Arc<NewPlan>,
+}
+
+#[async_trait]
+impl Operation for Draft {
+    type Answer = PlanId;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<PlanId, Error> {
+        let plan = &self.plan;
+        let left_behind = self.by.at.before(DRAFT).millis();
+        for sql in [
+            "delete from plan_messages where plan_id in (
+                 select plan_id from plans where state = 'draft' and created_at < ?)",
+            "delete from plans where state = 'draft' and created_at < ?",
+        ] {
+            let forget = sqlx::query(sql).bind(left_behind);
+            forget.execute(&mut *writing.connection).await.map_err(unavailable)?;
+        }
+        let recallable = plan.messages.iter().filter(|(_, obstacle)| obstacle.is_none()).count();
+        sqlx::query_scalar(
+            "insert into plans (state, asked, digest, rules_version, messages, recallable, calls,
+                 created_by, created_at, progress)
+             values ('draft', ?, ?, ?, ?, ?, ?, ?, ?, 0) returning plan_id",
+        )
+        .bind(plan.asked.as_str())
+        .bind(plan.digest.as_str())
+        .bind(plan.rules_version.as_str())
+        .bind(i64::try_from(plan.messages.len()).unwrap_or(i64::MAX))
+        .bind(i64::try_from(recallable).unwrap_or(i64::MAX))
+        .bind(seq_to_i64(plan.calls))
+        .bind(self.by.actor.as_str())
+        .bind(self.by.at.millis())
+        .fetch_one(&mut *writing.connection)
+        .await
+        .map_err(unavailable)
+    }
+}
+
+/// Writes some messages of a plan.
+struct Write {
+    plan_id: PlanId,
+    plan: Arc<NewPlan>,
+    first: usize,
+}
+
+#[async_trait]
+impl Operation for Write {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let some = self.plan.messages.iter().enumerate().skip(self.first).take(WRITTEN_AT_ONCE);
+        let mut rows = Vec::with_capacity(WRITTEN_AT_ONCE);
+        for (at, (message, obstacle)) in some {
+            let conversation_id = match message.conversation.conversation_id {
+                0 => unseen(writing, message).await?,
+                known => known,
+            };
+            rows.push(json!([
+                at + 1,
+                conversation_id,
+                message.msg_seq,
+                message.message_id,
+                message.sender,
+                message.sent_at,
+                obstacle
+            ]));
+        }
+        sqlx::query(
+            "insert into plan_messages (plan_id, place, conversation_id, msg_seq, message_id,
+                 sender, sent_at, obstacle)
+             select ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+                 value ->> 5, value ->> 6
+             from json_each(?2)",
+        )
+        .bind(self.plan_id)
+        .bind(json!(rows).to_string())
+        .execute(&mut *writing.connection)
+        .await
+        .map(drop)
+        .map_err(unavailable)
+    }
+}
+
+/// The conversation of a message in a group of which nothing was ever recorded.
+async fn unseen(
+    writing: &mut Writing<'_>,
+    message: &MeantMessage,
+) -> Result<ConversationId, Error> {
+    let Conversation { group_id, topic_id, group_type, .. } = message.conversation.as_ref();
+    let arrival = Arrival {
+        group_id,
+        topic_id,
+        group_type,
+        msg_seq: seq_to_i64(message.msg_seq),
+        sent_at: message.sent_at,
+        content_hash: &[],
+    };
+    let known = writing.conversations.of(writing.connection, &arrival).await?;
+    Ok(known.conversation.conversation_id)
+}
+
+/// Makes a plan of a draft.
+struct Made {
+    by: By,
+    plan_id: PlanId,
+    plan: Arc<NewPlan>,
+}
+
+#[async_trait]
+impl Operation for Made {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        sqlx::query("update plans set state = 'planned' where plan_id = ?")
+            .bind(self.plan_id)
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        let asked: serde_json::Value = serde_json::from_str(&self.plan.asked).unwrap_or_default();
+        let detail = json!({
+            "plan": self.plan_id, "digest": self.plan.digest, "asked": asked,
+            "messages": self.plan.messages.len(),
+        });
+        record_act(writing.connection, &self.by, "plan", &detail.to_string()).await
+    }
+}
+
+/// Tells a plan to go, or to end.
+struct Turn {
+    by: By,
+    plan: PlanId,
+    to: PlanState,
+}
+
+#[async_trait]
+impl Operation for Turn {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let connection = &mut *writing.connection;
+        let state = state_of(connection, self.plan).await?.ok_or_else(|| no_such(self.plan))?;
+        let act = match (self.to, state) {
+            (PlanState::Applying, PlanState::Planned) => {
+                sqlx::query("update plans set applied_by = ?, applied_at = ? where plan_id = ?")
+                    .bind(self.by.actor.as_str())
+                    .bind(self.by.at.millis())
+                    .bind(self.plan)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(unavailable)?;
+                "plan apply"
+            }
+            (PlanState::Applying, PlanState::Applying | PlanState::Applied)
+            | (PlanState::Cancelling, PlanState::Cancelling | PlanState::Cancelled) => {
+                return Ok(());
+            }
+            (PlanState::Cancelling, PlanState::Applied)
+                if !is_unfinished(connection, self.plan).await? =>
+            {
+                let why = format!("nothing of plan {} waits any more: all was done", self.plan);
+                return Err(Error::Invalid(why));
+            }
+            (PlanState::Cancelling, _) => "plan cancel",
+            _ => return Err(Error::Invalid(format!("plan {} is {state}", self.plan))),
+        };
+        sqlx::query("update plans set state = ?, finished_at = null where plan_id = ?")
+            .bind(self.to.as_str())
+            .bind(self.plan)
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+        record_act(connection, &self.by, act, &json!({ "plan": self.plan }).to_string()).await
+    }
+}
+
+async fn state_of(
+    connection: &mut SqliteConnection,
+    plan: PlanId,
+) -> Result<Option<PlanState>, Error> {
+    let state: Option<String> = sqlx::query_scalar("select state from plans where plan_id = ?")
+        .bind(plan)
+        .fetch_optional(connection)
+        .await
+        .map_err(unavailable)?;
+    Ok(state.as_deref().and_then(PlanState::from_word))
+}
+
+/// Whether any job of a plan waits or is in a call, which may fail.
+async fn is_unfinished(connection: &mut SqliteConnection, plan: PlanId) -> Result<bool, Error> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "select 1 from recall_jobs indexed by recall_jobs_swept
+         where background = 1 and requested_by = 'plan:' || ?
+           and state in ('pending', 'leased', 'retry', 'held') limit 1",
+    )
+    .bind(plan)
+    .fetch_optional(connection)
+    .await
+    .map_err(unavailable)?;
+    Ok(found.is_some())
+}
+
+/// Jobs of a plan that wait or are held.
+async fn waiting(
+    connection: &mut SqliteConnection,
+    plan: PlanId,
+    most: usize,
+) -> Result<Vec<JobId>, Error> {
+    sqlx::query_scalar(
+        "select job_id from recall_jobs indexed by recall_jobs_swept
+         where background = 1 and requested_by = 'plan:' || ?
+           and state in ('pending', 'retry', 'held') limit ?",
+    )
+    .bind(plan)
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await
+    .map_err(unavailable)
+}
+
+/// The next step of a plan.
+struct Step {
+    plan: PlanId,
+    most: usize,
+    at: Timestamp,
+}
+
+#[async_trait]
+impl Operation for Step {
+    type Answer = bool;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let (done, to) = match state_of(writing.connection, self.plan).await? {
+            Some(PlanState::Applying) => (self.queue(writing).await?, PlanState::Applied),
+            Some(PlanState::Cancelling) => (self.end(writing).await?, PlanState::Cancelled),
+            _ => return Ok(false),
+        };
+        if done == self.most {
+            return Ok(true);
+        }
+        sqlx::query("update plans set state = ?, finished_at = ? where plan_id = ?")
+            .bind(to.as_str())
+            .bind(self.at.millis())
+            .bind(self.plan)
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        Ok(false)
+    }
+}
+
+impl Step {
+    /// Queues the jobs of the next messages. Answers how many messages there were.
+    async fn queue(&self, writing: &mut Writing<'_>) -> Result<usize, Error> {
+        // What became of a message since it was planned is looked up now: its job may be there, or
+        // its group gone.
+        let rows = sqlx::query(
+            "select p.place, p.conversation_id, p.msg_seq, p.message_id, p.sender, p.sent_at,
+                 coalesce(p.obstacle,
+                     case when c.destroyed_at is not null then 'group destroyed' end,
+                     case when exists (
+                         select 1 from recall_jobs j
+                         where j.conversation_id = p.conversation_id and j.msg_seq = p.msg_seq
+                           and j.state in ('pending', 'leased', 'retry', 'held', 'recalled', 'gone'))
+                     then 'dealt with since it was planned' end)
+             from plans join plan_messages p on p.plan_id = plans.plan_id and p.place > plans.progress
+             join conversations c on c.conversation_id = p.conversation_id
+             where plans.plan_id = ? order by p.place limit ?",
+        )
+        .bind(self.plan)
+        .bind(i64::try_from(self.most).unwrap_or(i64::MAX))
+        .fetch_all(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        let Some(last) = rows.last().map(|row| row.get::<i64, _>(0)) else { return Ok(0) };
+        let mut jobs = Vec::with_capacity(rows.len());
+        let mut obstacles = Vec::new();
+        for row in &rows {
+            if let Some(obstacle) = row.get::<Option<&str>, _>(6) {
+                obstacles.push(json!([row.get::<i64, _>(0), obstacle]));
+                continue;
+            }
+            jobs.push(json!([
+                writing.ids.next_job(),
+                row.get::<i64, _>(1),
+                row.get::<i64, _>(2),
+                row.get::<Option<i64>, _>(3),
+                row.get::<&str, _>(4),
+                row.get::<i64, _>(5)
+            ]));
+        }
+        let queued: Vec<JobId> = sqlx::query_scalar(
+            "insert into recall_jobs (job_id, conversation_id, msg_seq, message_id, sender, state,
+                 severity, background, lease, attempts, failures, unclear, due_at, requested_by,
+                 sent_at, created_at)
+             select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, 'pending',
+                 ?1, 1, 0, 0, 0, 0, ?2, 'plan:' || ?3, value ->> 5, ?2
+             from json_each(?4) where true on conflict do nothing returning job_id",
+        )
+        .bind(SEVERITY as i64)
+        .bind(self.at.millis())
+        .bind(self.plan)
+        .bind(json!(jobs).to_string())
+        .fetch_all(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        sqlx::query(
+            "update plan_messages set obstacle = e.value ->> 1 from json_each(?2) e
+             where plan_id = ?1 and place = e.value ->> 0",
+        )
+        .bind(self.plan)
+        .bind(json!(obstacles).to_string())
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        sqlx::query("update plans set progress = ? where plan_id = ?")
+            .bind(last)
+            .bind(self.plan)
+            .execute(&mut *writing.connection)
+            .await
+            .map_err(unavailable)?;
+        announce(writing, &queued).await?;
+        Ok(rows.len())
+    }
+
+    /// Ends waiting jobs. Answers how many.
+    async fn end(&self, writing: &mut Writing<'_>) -> Result<usize, Error> {
+        let jobs = waiting(writing.connection, self.plan, self.most).await?;
+        sqlx::query(
+            "update recall_jobs set state = 'cancelled', reason = 'plan cancelled', finished_at = ?
+             where job_id in (select value from json_each(?))",
+        )
+        .bind(self.at.millis())
+        .bind(json!(jobs).to_string())
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        let ended = jobs.len();
+        writing.events.push(JobEvent::Withdrawn(jobs));
+        Ok(ended)
+    }
+}
+
+/// Finds what is left to do.
+struct Unfinished;
+
+#[async_trait]
+impl Operation for Unfinished {
+    type Answer = Vec<PlanId>;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<PlanId>, Error> {
+        sqlx::query_scalar(
+            "select plan_id from plans where state in ('applying', 'cancelling') order by plan_id",
+        )
+        .fetch_all(&mut *writing.connection)
+        .await
+        .map_err(unavailable)
+    }
+}
