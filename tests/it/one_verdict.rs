@@ -1,6 +1,7 @@
 //! The same text has the same verdict in `scan`, `rules explain`, `rules check` and `serve`.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -87,9 +88,9 @@ fn rules_file(
     let mut file = "version: 1\nrules:\n".to_owned();
     for (n, rule) in rules.iter().enumerate() {
         let id = format!("r{n}");
-        file += &format!("  - id: {id}\n{rule}");
+        write!(file, "  - id: {id}\n{rule}").unwrap();
         if let Some((hit, pass)) = examples(&id) {
-            file += &format!("    examples: {}\n", json!({ "hit": hit, "pass": pass }));
+            writeln!(file, "    examples: {}", json!({ "hit": hit, "pass": pass })).unwrap();
         }
     }
     file
