@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::settings::Settings;
 use crate::app;
 use crate::config::Config;
-use crate::model::{Clock, RuleId, RulesVersion, SystemClock};
+use crate::model::{Clock, RuleId, RulesVersion, SystemClock, Timestamp};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Audit, By, Control, Error, Filter, JobChange, JobFilter, PlanId, Plans, View};
 use crate::sweep::{self, Asked, Terms};
@@ -143,26 +143,16 @@ impl Target {
         }
     }
 
-    /// One page of recall jobs, as objects.
-    pub async fn recalls(&self, filter: &Filter) -> Result<(Vec<Value>, Option<i64>)> {
+    /// One page of a view, as objects.
+    pub async fn page(&self, view: View, filter: &Filter) -> Result<(Vec<Value>, Option<i64>)> {
         match self {
             Self::Daemon(daemon) => {
-                let mut query = vec![("limit", filter.limit.to_string())];
-                let mut add = |name, value: &Option<String>| {
-                    query.extend(value.iter().map(|value| (name, value.clone())));
-                };
-                add("group", &filter.group);
-                add("topic", &filter.topic);
-                add("sender", &filter.sender);
-                add("rule", &filter.rule);
-                add("state", &filter.state);
-                query.extend(filter.cursor.map(|cursor| ("cursor", cursor.to_string())));
-                let said = daemon.get("/api/v1/recalls", &query).await?;
+                let said = daemon.get(&format!("/api/v1/{}", view.word()), &query(filter)).await?;
                 let rows = said["rows"].as_array().cloned().unwrap_or_default();
                 Ok((rows, said["next"].as_i64()))
             }
             Self::Database(database) => {
-                let page = database.store.page(View::Recalls, filter).await?;
+                let page = database.store.page(view, filter).await?;
                 Ok((page.objects(), page.next))
             }
         }
@@ -275,4 +265,26 @@ impl Daemon {
         }
         Ok(said)
     }
+}
+
+/// A filter as the query of a list.
+fn query(filter: &Filter) -> Vec<(&'static str, String)> {
+    let mut query = vec![("limit", filter.limit.to_string())];
+    let texts = [
+        ("group", &filter.group),
+        ("topic", &filter.topic),
+        ("sender", &filter.sender),
+        ("rule", &filter.rule),
+        ("state", &filter.state),
+    ];
+    for (name, value) in texts {
+        query.extend(value.iter().map(|value| (name, value.clone())));
+    }
+    let numbers = [
+        ("since", filter.since.map(Timestamp::millis)),
+        ("until", filter.until.map(Timestamp::millis)),
+        ("cursor", filter.cursor),
+    ];
+    query.extend(numbers.into_iter().filter_map(|(name, value)| Some((name, value?.to_string()))));
+    query
 }

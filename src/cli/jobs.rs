@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::daemon::Reach;
 use super::listing::{self, Format};
 use super::{on_runtime, output};
-use crate::store::{Filter, JobChange, JobFilter};
+use crate::store::{Filter, JobChange, JobFilter, View};
 
 /// Look at the recall queue and change it
 ///
@@ -120,7 +120,7 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
     };
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;
-        let (rows, next) = target.recalls(&filter).await?;
+        let (rows, next) = target.page(View::Recalls, &filter).await?;
         target.close().await;
         listing::print(&rows, args.format, &COLUMNS)?;
         if let Some(next) = next {

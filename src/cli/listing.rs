@@ -33,7 +33,7 @@ pub(super) fn table(rows: &[Value], columns: &[&str]) -> Table {
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns);
     for row in rows {
-        table.add_row(columns.iter().map(|column| cell(&row[*column])));
+        table.add_row(columns.iter().map(|column| visible(&cell(&row[*column]))));
     }
     table
 }
@@ -57,6 +57,33 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// The longest cell of a table, in characters.
+const LONGEST: usize = 120;
+
+/// A cell as a terminal may show it. What people write could move its cursor, change its title or
+/// turn the line around, so such characters are shown as escapes.
+fn visible(cell: &str) -> String {
+    let mut shown = String::with_capacity(cell.len());
+    for (at, c) in cell.chars().enumerate() {
+        if at == LONGEST {
+            shown.push('…');
+            break;
+        }
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push_str("\\t"),
+            c if c.is_control() || is_directional(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Controls that change the direction in which text is shown.
+fn is_directional(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A cell that a spreadsheet would take for a formula becomes text.
@@ -83,6 +110,13 @@ mod tests {
         ];
         assert_eq!(csv(&rows).unwrap(), "a,b,c\n'=1+1,-5,\"say \"\"hi\"\", all\"\n'@x,,'-x\n");
         assert_eq!(csv(&[]).unwrap(), "");
+    }
+
+    #[test]
+    fn what_people_write_cannot_steer_the_terminal() {
+        let hostile = "a\u{1b}]0;owned\u{7}\nb\u{202e}c";
+        assert_eq!(visible(hostile), r"a\u{1b}]0;owned\u{7}\nb\u{202e}c");
+        assert_eq!(visible(&"长".repeat(200)).chars().count(), LONGEST + 1);
     }
 
     #[test]

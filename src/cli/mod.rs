@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod backfill;
 pub mod backtest;
 pub mod config;
@@ -53,6 +54,7 @@ enum Command {
     Recall(recall::Args),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
+    Audit(audit::Args),
     Jobs(jobs::Args),
     Guard(guard::Args),
     Backfill(backfill::Args),
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Recall(args) => recall::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Jobs(args) => jobs::run(&args),
         Command::Guard(args) => guard::run(&args),
         Command::Backfill(args) => backfill::run(&args),

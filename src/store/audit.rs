@@ -26,6 +26,7 @@ pub trait Audit: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     Messages,
+    Verdicts,
     Conflicts,
     Quarantine,
     Hits,
@@ -38,8 +39,9 @@ pub enum View {
 }
 
 impl View {
-    const WORDS: [(&'static str, Self); 10] = [
+    const WORDS: [(&'static str, Self); 11] = [
         ("messages", Self::Messages),
+        ("verdicts", Self::Verdicts),
         ("conflicts", Self::Conflicts),
         ("quarantine", Self::Quarantine),
         ("hits", Self::Hits),
@@ -55,6 +57,13 @@ impl View {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, view)| view)
+    }
+
+    /// The word used in commands and paths.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        let found = Self::WORDS.into_iter().find(|(_, view)| *view == self);
+        found.map_or("", |(word, _)| word)
     }
 }
 

@@ -43,6 +43,14 @@ fn shape(view: View) -> Shape {
             state: Some("verdict = ?"),
             ..plain
         },
+        View::Verdicts => Shape {
+            name: "v_verdicts",
+            id: "message_id",
+            time: "judged_at",
+            rule: Some(by_hit),
+            state: Some("verdict = ?"),
+            ..plain
+        },
         View::Conflicts => Shape {
             name: "v_conflicts",
             id: "conflict_id",

@@ -1,0 +1,180 @@
+//! `quell audit`: what was recorded and done, by filters.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::daemon::Reach;
+use super::listing::{self, Format};
+use super::since::Since;
+use super::{on_runtime, output};
+use crate::model::{Clock, SystemClock};
+use crate::store::{Filter, View};
+
+/// Ask what was recorded and done
+///
+/// Lists rows of the view of the same name (`v_messages`, `v_recalls`, ...), newest first. Filters
+/// narrow the list, all of them have to hold; a list that has more rows says how to go on. The same
+/// can be asked by SQL: the database can be read while the daemon runs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quell audit recalls --since 1d --state refused         what Chat would not take back, and why
+  quell audit messages --sender mallory --since 2h       what mallory wrote
+  quell audit verdicts --rule contact-bait --format csv  what a rule decided, for a spreadsheet
+  quell audit gaps --state unrepairable                  what nobody can ever judge
+  quell audit calls --since 10m --state failed           calls that Chat refused as a whole
+  quell audit operations --sender ann                    what ann did")]
+pub struct Args {
+    #[arg(value_enum)]
+    what: What,
+    #[command(flatten)]
+    reach: Reach,
+    #[arg(long, value_name = "GROUP_ID")]
+    group: Option<String>,
+    /// A topic of the group
+    #[arg(long, value_name = "TOPIC_ID", requires = "group")]
+    topic: Option<String>,
+    /// Who wrote it; for operations, who did it
+    #[arg(long, value_name = "USER_ID")]
+    sender: Option<String>,
+    #[arg(long, value_name = "RULE_ID")]
+    rule: Option<String>,
+    /// A verdict, a job state, a call's outcome, a gap's state, an act: what the list has
+    #[arg(long)]
+    state: Option<String>,
+    /// From then on: 2h, 7d, or 2026-05-01T18:30Z
+    #[arg(long, value_name = "SPAN|TIME")]
+    since: Option<Since>,
+    /// Before then
+    #[arg(long, value_name = "SPAN|TIME")]
+    until: Option<Since>,
+    /// Rows at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Go on where a list ended
+    #[arg(long, value_name = "N")]
+    cursor: Option<i64>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// Recorded messages with their verdicts
+    Messages,
+    /// Verdicts and the rules that led to them
+    Verdicts,
+    /// Places that rules matched
+    Hits,
+    /// Recall jobs and how they stand
+    Recalls,
+    /// Calls to Chat
+    Calls,
+    /// Sequences that no callback brought
+    Gaps,
+    /// Other content that came under a known sequence
+    Conflicts,
+    /// Authentic callbacks that could not be read
+    Quarantine,
+    /// What operators did
+    Operations,
+}
+
+impl What {
+    fn view(self) -> View {
+        match self {
+            Self::Messages => View::Messages,
+            Self::Verdicts => View::Verdicts,
+            Self::Hits => View::Hits,
+            Self::Recalls => View::Recalls,
+            Self::Calls => View::Calls,
+            Self::Gaps => View::Gaps,
+            Self::Conflicts => View::Conflicts,
+            Self::Quarantine => View::Quarantine,
+            Self::Operations => View::Operations,
+        }
+    }
+
+    /// The columns that a table shows; the other formats hold all.
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Messages | Self::Conflicts => {
+                &["received_at_iso", "group_id", "topic_id", "msg_seq", "sender", "verdict", "text"]
+            }
+            Self::Verdicts => &[
+                "judged_at_iso",
+                "group_id",
+                "msg_seq",
+                "sender",
+                "verdict",
+                "rules",
+                "shadow_rules",
+            ],
+            Self::Hits => &[
+                "judged_at_iso",
+                "group_id",
+                "msg_seq",
+                "sender",
+                "rule_id",
+                "mode",
+                "matched_text",
+            ],
+            Self::Recalls => &[
+                "created_at_iso",
+                "group_id",
+                "msg_seq",
+                "sender",
+                "state",
+                "requested_by",
+                "exposure_ms",
+                "reason",
+            ],
+            Self::Calls => &[
+                "started_at_iso",
+                "group_id",
+                "topic_id",
+                "sequences",
+                "duration_ms",
+                "error_code",
+                "outcome",
+            ],
+            Self::Gaps => {
+                &["found_at_iso", "group_id", "topic_id", "from_seq", "to_seq", "state", "reason"]
+            }
+            Self::Quarantine => &["received_at_iso", "command", "reason"],
+            Self::Operations => &["at_iso", "actor", "act", "detail"],
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let loaded = match args.reach.settings.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    let now = SystemClock.now();
+    let filter = Filter {
+        group: args.group.clone(),
+        topic: args.topic.clone(),
+        sender: args.sender.clone(),
+        rule: args.rule.clone(),
+        state: args.state.clone(),
+        since: args.since.map(|since| since.from(now)),
+        until: args.until.map(|until| until.from(now)),
+        cursor: args.cursor,
+        limit: usize::from(args.limit),
+    };
+    on_runtime(async {
+        let target = args.reach.target(&loaded.config).await?;
+        let page = target.page(args.what.view(), &filter).await;
+        target.close().await;
+        let (rows, next) = page?;
+        listing::print(&rows, args.format, args.what.columns())?;
+        if let Some(next) = next {
+            output::note(format_args!("more: --cursor {next}"));
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
