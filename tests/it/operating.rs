@@ -266,3 +266,51 @@ async fn the_commands_work_with_and_without_a_daemon() {
     assert_eq!(home.sim.recalled().len(), 1);
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_lists_what_was_recorded_and_done() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    for (seq, text) in [(1, "fine"), (2, "bad"), (3, "odd\u{1b}[2J"), (4, "bad and shade")] {
+        assert_eq!(app.callbacks.say("g", seq, text).await, 200);
+    }
+    app.drain().await;
+    let admin = format!("admin.listen={}", app.app().admin_address());
+    let config = home.config_path().display().to_string();
+    let audit = async |args: &[&str]| {
+        let mut all = vec!["audit"];
+        all.extend(args);
+        all.extend(["--config", &config, "--set", &admin]);
+        let (code, out, err) = quell(&all, home.folder.path()).await;
+        assert_eq!(code, Some(0), "{args:?}: {err}");
+        (out, err)
+    };
+    let rows = async |args: &[&str]| {
+        let mut all = args.to_vec();
+        all.extend(["--format", "json"]);
+        let (out, _) = audit(&all).await;
+        serde_json::from_str::<Vec<Value>>(&out).unwrap()
+    };
+    let verdicts = rows(&["verdicts", "--state", "recall"]).await;
+    assert_eq!(verdicts.len(), 2);
+    assert_eq!(verdicts[0]["rules"], r#"["bait"]"#);
+    assert_eq!(verdicts[0]["shadow_rules"], r#"["tried-out"]"#);
+    assert_eq!(rows(&["messages", "--since", "1h"]).await.len(), 4);
+    assert_eq!(rows(&["messages", "--until", "1h"]).await.len(), 0);
+    assert_eq!(rows(&["recalls", "--state", "recalled", "--sender", "mallory"]).await.len(), 2);
+    assert_eq!(rows(&["hits", "--rule", "tried-out"]).await.len(), 1);
+    assert_eq!(rows(&["gaps"]).await.len(), 0);
+    // What somebody wrote does not reach the terminal as it is.
+    let (table, more) = audit(&["messages", "--limit", "3"]).await;
+    assert!(table.contains(r"odd\u{1b}[2J") && !table.contains('\u{1b}'), "{table}");
+    assert!(more.contains("more: --cursor 2"), "{more}");
+    let (rest, more) = audit(&["messages", "--limit", "3", "--cursor", "2"]).await;
+    assert!(rest.contains("fine") && !more.contains("more:"), "{rest}{more}");
+    // The same without a daemon.
+    app.stop().await;
+    assert_eq!(rows(&["messages"]).await.len(), 4);
+    let args = ["audit", "calls", "--rule", "bait", "--config", &config];
+    let (code, _, err) = quell(&args, home.folder.path()).await;
+    assert_eq!(code, Some(1));
+    assert!(err.contains("cannot be filtered by rule"), "{err}");
+}
