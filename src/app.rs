@@ -22,14 +22,18 @@ use crate::http::{self, Access, Admin, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
 use crate::model::{Clock, GroupId, MsgSeq, RuleId, RulesVersion, TopicId};
 use crate::repair::{self, Repair};
+use crate::retention::{self, Days};
 use crate::rules::{self, CompiledRules};
 use crate::store::sqlite::{self, Sqlite};
-use crate::store::{self, Audit, By, Control, Filter, Gaps, View};
+use crate::store::{self, Audit, By, Control, Filter, Gaps, QUELL, View};
 use crate::sweep::{Sweeper, Terms};
 use crate::worker::{self, Worker};
 
 /// Requests under way get so long to finish when stopping.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between prunings; the first one comes a minute after the start.
+const PRUNE: Duration = Duration::from_hours(1);
+const FIRST_PRUNE: Duration = Duration::from_mins(1);
 /// Between tidying up the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -140,10 +144,12 @@ impl App {
             intake: Arc::clone(&intake),
             worker: Arc::clone(&worker),
             repair: repair.clone(),
+            days: days(config),
             rules_path: config.rules.path.clone(),
             sweeper: Arc::clone(&sweeper),
             sweep_terms: sweep_terms(config),
         });
+        let pruning_clock = Arc::clone(&clock);
         let admin = Admin {
             telemetry: telemetry.clone(),
             store: Arc::clone(&store) as _,
@@ -164,6 +170,8 @@ impl App {
             }
         }));
         tasks.spawn(stop.clone().run_until_cancelled_owned(sweeper.run()));
+        let pruning = prune_for_ever(Arc::clone(&store), Arc::clone(&pruning_clock), days(config));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(pruning));
         tasks.close();
         tracing::info!(
             callbacks = %callbacks.address(),
@@ -226,12 +234,36 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
     listener::bind(address).await.with_context(|| format!("{key}: {address}"))
 }
 
+/// How long the configuration wants what kept.
+#[must_use]
+pub fn days(config: &Config) -> Days {
+    let config::Retention { text_days, matched_text_days, rows_days } = config.retention;
+    Days { text: text_days, matched_text: matched_text_days, rows: rows_days }
+}
+
+async fn prune_for_ever(store: Arc<Sqlite>, clock: Arc<dyn Clock>, days: Days) {
+    tokio::time::sleep(FIRST_PRUNE).await;
+    loop {
+        let now = clock.now();
+        let by = By::new(QUELL, now);
+        match retention::prune(store.as_ref(), &by, days.cutoffs(now), |_| ()).await {
+            Ok(pruned) if pruned.texts + pruned.rows > 0 => {
+                tracing::info!(texts = pruned.texts, rows = pruned.rows, "pruned");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "pruning goes on in an hour"),
+        }
+        tokio::time::sleep(PRUNE).await;
+    }
+}
+
 /// What operators steer.
 struct Steering {
     store: Arc<Sqlite>,
     intake: Arc<Intake>,
     worker: Arc<Worker>,
     repair: Option<Arc<Repair>>,
+    days: Days,
     rules_path: PathBuf,
     sweeper: Arc<Sweeper>,
     sweep_terms: Terms,
@@ -281,6 +313,9 @@ impl Operator for Steering {
         let version = rules.version().clone();
         self.intake.reload(rules).await.map_err(|error| error.to_string())?;
         Ok(version)
+    }
+    fn days(&self) -> Days {
+        self.days
     }
     fn wake_repair(&self) -> bool {
         self.repair.as_ref().map(|repair| repair.wake()).is_some()

@@ -17,6 +17,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("worker", 3),
     ("repair", 4),
     ("backtest", 3),
+    ("retention", 3),
     ("sweep", 3),
     ("http", 4),
     ("sim", 4),

@@ -30,6 +30,21 @@ pub struct Args {
     what: What,
     #[command(flatten)]
     reach: Reach,
+    #[command(flatten)]
+    which: Which,
+    /// Rows at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Go on where a list ended
+    #[arg(long, value_name = "N")]
+    cursor: Option<i64>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Which rows are wanted.
+#[derive(Debug, clap::Args)]
+pub struct Which {
     #[arg(long, value_name = "GROUP_ID")]
     group: Option<String>,
     /// A topic of the group
@@ -49,19 +64,11 @@ pub struct Args {
     /// Before then
     #[arg(long, value_name = "SPAN|TIME")]
     until: Option<Since>,
-    /// Rows at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    limit: u16,
-    /// Go on where a list ended
-    #[arg(long, value_name = "N")]
-    cursor: Option<i64>,
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
 }
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum What {
+pub enum What {
     /// Recorded messages with their verdicts
     Messages,
     /// Verdicts and the rules that led to them
@@ -82,8 +89,28 @@ enum What {
     Operations,
 }
 
+impl Which {
+    /// The rows as a filter of pages.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        let now = SystemClock.now();
+        Filter {
+            group: self.group.clone(),
+            topic: self.topic.clone(),
+            sender: self.sender.clone(),
+            rule: self.rule.clone(),
+            state: self.state.clone(),
+            since: self.since.map(|since| since.from(now)),
+            until: self.until.map(|until| until.from(now)),
+            ..Filter::default()
+        }
+    }
+}
+
 impl What {
-    fn view(self) -> View {
+    /// The view that holds it.
+    #[must_use]
+    pub fn view(self) -> View {
         match self {
             Self::Messages => View::Messages,
             Self::Verdicts => View::Verdicts,
@@ -154,18 +181,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
     };
-    let now = SystemClock.now();
-    let filter = Filter {
-        group: args.group.clone(),
-        topic: args.topic.clone(),
-        sender: args.sender.clone(),
-        rule: args.rule.clone(),
-        state: args.state.clone(),
-        since: args.since.map(|since| since.from(now)),
-        until: args.until.map(|until| until.from(now)),
-        cursor: args.cursor,
-        limit: usize::from(args.limit),
-    };
+    let filter =
+        Filter { cursor: args.cursor, limit: usize::from(args.limit), ..args.which.filter() };
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;
         let page = target.page(args.what.view(), &filter).await;

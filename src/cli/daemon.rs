@@ -13,12 +13,18 @@ use super::settings::Settings;
 use crate::app;
 use crate::config::Config;
 use crate::model::{Clock, RuleId, RulesVersion, SystemClock, Timestamp};
+use crate::retention::{self, Days};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Audit, By, Control, Error, Filter, JobChange, JobFilter, PlanId, Plans, View};
+use crate::store::{
+    Audit, By, Control, Error, Filter, JobChange, JobFilter, PlanId, Plans, Pruned, View,
+};
 use crate::sweep::{self, Asked, Terms};
 
 /// Calls to a daemon on this machine are quick, or something is wrong.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Erasing and pruning go through everything that is kept.
+const LONG: Duration = Duration::from_hours(6);
 
 /// What every command that changes something takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -158,6 +164,38 @@ impl Target {
         }
     }
 
+    /// Takes away what a sender wrote; answers what came of it, as an object.
+    pub async fn erase(&self, sender: &str, progress: impl FnMut(u64)) -> Result<Value> {
+        match self {
+            Self::Daemon(daemon) => {
+                daemon.post_for_long("/api/v1/erase", &json!({ "sender": sender })).await
+            }
+            Self::Database(database) => {
+                let sender = sender.into();
+                let erased =
+                    retention::erase(&database.store, &self.by(), &sender, progress).await?;
+                Ok(json!({
+                    "messages": erased.messages,
+                    "quarantined": erased.quarantined,
+                    "scrubbed": erased.scrubbed,
+                }))
+            }
+        }
+    }
+
+    /// Takes away what is too old; answers how much, as an object.
+    pub async fn prune(&self, days: Days, progress: impl FnMut(Pruned)) -> Result<Value> {
+        match self {
+            Self::Daemon(daemon) => daemon.post_for_long("/api/v1/prune", &json!({})).await,
+            Self::Database(database) => {
+                let by = self.by();
+                let before = days.cutoffs(by.at);
+                let pruned = retention::prune(&database.store, &by, before, progress).await?;
+                Ok(json!({ "texts": pruned.texts, "rows": pruned.rows }))
+            }
+        }
+    }
+
     /// Rules that fell to shadow, as objects.
     pub async fn tripped(&self) -> Result<Vec<Value>> {
         match self {
@@ -248,6 +286,12 @@ impl Daemon {
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.send(self.http.post(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    /// For work that takes as long as there is data.
+    async fn post_for_long(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        self.send(request.timeout(LONG)).await
     }
 
     async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Value> {

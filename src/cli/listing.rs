@@ -40,15 +40,25 @@ pub(super) fn table(rows: &[Value], columns: &[&str]) -> Table {
 
 fn csv(rows: &[Value]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
+    write_csv(&mut writer, rows, true)?;
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+/// Writes rows as CSV that is safe to open in a spreadsheet, with the first one's keys above.
+pub fn write_csv<W: std::io::Write>(
+    writer: &mut csv::Writer<W>,
+    rows: &[Value],
+    header: bool,
+) -> Result<()> {
     let keys: Vec<_> =
         rows.first().and_then(Value::as_object).into_iter().flat_map(|row| row.keys()).collect();
-    if !keys.is_empty() {
+    if header && !keys.is_empty() {
         writer.write_record(&keys)?;
     }
     for row in rows {
         writer.write_record(keys.iter().map(|key| harmless(cell(&row[key.as_str()]))))?;
     }
-    Ok(String::from_utf8(writer.into_inner()?)?)
+    Ok(())
 }
 
 fn cell(value: &Value) -> String {

@@ -5,19 +5,23 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod audit;
 pub mod backfill;
 pub mod backtest;
+pub mod backup;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod erase;
+pub mod export;
 pub mod guard;
 pub mod healthcheck;
 pub mod jobs;
 pub mod listing;
 mod logging;
+pub mod manual;
 pub mod migrate;
 pub mod output;
 pub mod pause;
@@ -58,9 +62,15 @@ enum Command {
     Jobs(jobs::Args),
     Guard(guard::Args),
     Backfill(backfill::Args),
+    Erase(erase::EraseArgs),
+    Prune(erase::PruneArgs),
+    Backup(backup::Args),
+    Export(export::Args),
     Migrate(migrate::Args),
     Healthcheck(healthcheck::Args),
     Sim(sim::Args),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// Reads the arguments of the process, does what they say, and answers with the exit code.
@@ -81,9 +91,15 @@ pub fn main() -> ExitCode {
         Command::Jobs(args) => jobs::run(&args),
         Command::Guard(args) => guard::run(&args),
         Command::Backfill(args) => backfill::run(&args),
+        Command::Erase(args) => erase::erase(&args),
+        Command::Prune(args) => erase::prune(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::man(&args, Cli::command()),
     };
     match done {
         Ok(code) => code,

@@ -24,6 +24,19 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(super::FINDINGS)
 }
 
+/// Asks at a terminal whether something shall be done; where there is none, nobody agreed.
+pub fn confirmed(question: impl std::fmt::Display) -> io::Result<bool> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "{question} Type yes: ")?;
+    stderr.flush()?;
+    let mut said = String::new();
+    io::stdin().read_line(&mut said)?;
+    Ok(said.trim() == "yes")
+}
+
 fn quiet_on_broken_pipe(written: io::Result<()>) {
     if let Err(error) = written
         && error.kind() == io::ErrorKind::BrokenPipe

@@ -1,7 +1,6 @@
 //! `quell recall`: operator recalls, planned, looked at, applied.
 
 use std::fmt::Write;
-use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -100,7 +99,12 @@ async fn act(args: &Args, target: &Target) -> Result<ExitCode> {
         output::note("none of them can be recalled: there is nothing to apply");
         return Ok(ExitCode::SUCCESS);
     }
-    if !args.yes && !confirmed(&plan)? {
+    if !args.yes
+        && !output::confirmed(format_args!(
+            "recall {} messages? This cannot be undone.",
+            plan["recallable"]
+        ))?
+    {
         output::note(format_args!(
             "nothing was recalled; to apply it: quell recall --plan {number} --yes"
         ));
@@ -112,19 +116,6 @@ async fn act(args: &Args, target: &Target) -> Result<ExitCode> {
         "plan {number}: {count} recalls go out behind live traffic; how it stands: quell recall --plan {number}"
     ));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Asks at a terminal; where there is none, nobody agreed.
-fn confirmed(plan: &Value) -> Result<bool> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(false);
-    }
-    let mut stderr = std::io::stderr();
-    write!(stderr, "recall {} messages? This cannot be undone. Type yes: ", plan["recallable"])?;
-    stderr.flush()?;
-    let mut said = String::new();
-    std::io::stdin().read_line(&mut said)?;
-    Ok(said.trim() == "yes")
 }
 
 impl Args {

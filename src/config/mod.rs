@@ -11,6 +11,7 @@ mod history;
 mod load;
 mod log;
 mod recall;
+mod retention;
 mod rules;
 mod secret;
 mod server;
@@ -25,6 +26,7 @@ pub use history::History;
 pub use load::{Error, Loaded, Mistake, Overrides, load};
 pub use log::{Log, LogFormat};
 pub use recall::{Recall, RecallMode};
+pub use retention::Retention;
 pub use rules::Rules;
 pub use secret::{Secret, Secrets};
 pub use server::Server;
@@ -42,6 +44,7 @@ pub struct Config {
     pub store: Store,
     pub rules: Rules,
     pub guard: Guard,
+    pub retention: Retention,
     pub log: Log,
 }
 
@@ -57,6 +60,7 @@ impl Config {
         self.history.check(&mut found);
         self.store.check(&mut found);
         self.guard.check(&mut found);
+        self.retention.check(&mut found);
         self.log.check(&mut found);
         found
     }

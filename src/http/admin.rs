@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Telemetry;
 use crate::model::{Clock, JobState, RuleId, RulesVersion};
+use crate::retention::Days;
 use crate::store::{Error, Store};
 use crate::sweep::Terms;
 use crate::worker::Status;
@@ -46,6 +47,9 @@ pub trait Operator: Send + Sync {
 
     /// Reads the rules file again. A broken one leaves everything as it is, and is told.
     async fn reload(&self) -> Result<RulesVersion, String>;
+
+    /// How long what is kept.
+    fn days(&self) -> Days;
 
     /// Says that there is history to pull. Answers whether anybody pulls any.
     fn wake_repair(&self) -> bool;

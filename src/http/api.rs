@@ -10,6 +10,7 @@ use super::Admin;
 use super::access::Actor;
 use super::problem::Problem;
 use crate::model::{RuleId, Timestamp};
+use crate::retention;
 use crate::store::{By, Filter, JobChange, JobFilter, View};
 
 pub(super) type Answer = Result<Json<Value>, Problem>;
@@ -110,6 +111,39 @@ pub(super) async fn reset_rule(
     let rule = RuleId::from(named.rule);
     let was_tripped = admin.operator.reset_rule(&actor.0.0, &rule).await?;
     Ok(Json(json!({ "reset": was_tripped })))
+}
+
+/// Whose text is to go.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Person {
+    sender: String,
+}
+
+pub(super) async fn erase(
+    State(admin): State<Admin>,
+    actor: Extension<Actor>,
+    body: Bytes,
+) -> Answer {
+    let person: Person = read(&body)?;
+    if person.sender.is_empty() {
+        let why = "sender must not be empty";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+    }
+    let (by, sender) = (by(&admin, &actor), person.sender.into());
+    let erased = retention::erase(admin.store.as_ref(), &by, &sender, |_| ()).await?;
+    Ok(Json(json!({
+        "messages": erased.messages,
+        "quarantined": erased.quarantined,
+        "scrubbed": erased.scrubbed,
+    })))
+}
+
+pub(super) async fn prune(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {
+    let by = by(&admin, &actor);
+    let before = admin.operator.days().cutoffs(by.at);
+    let pruned = retention::prune(admin.store.as_ref(), &by, before, |_| ()).await?;
+    Ok(Json(json!({ "texts": pruned.texts, "rows": pruned.rows })))
 }
 
 pub(super) async fn reload(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {

@@ -63,6 +63,8 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
         .route("/api/v1/plans/{plan}", get(plans::show))
         .route("/api/v1/plans/{plan}/apply", post(plans::apply))
         .route("/api/v1/plans/{plan}/cancel", post(plans::cancel))
+        .route("/api/v1/erase", post(api::erase))
+        .route("/api/v1/prune", post(api::prune))
         .route("/api/v1/{view}", get(api::list))
         .route("/-/reload", post(api::reload))
         .layer(from_fn_with_state(access, access::check));

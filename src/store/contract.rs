@@ -2,6 +2,7 @@
 //! makes an empty store.
 
 mod gaps;
+mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,8 @@ macro_rules! contract_tests {
             where_an_account_stood_can_be_read_back,
             the_end_of_a_group_closes_its_gaps,
             a_backfill_goes_down_page_by_page,
+            what_a_person_wrote_can_be_taken_away,
+            what_is_old_is_pruned_a_few_at_a_time,
             judged_messages_come_back_in_pages_with_what_was_decided,
             a_plan_does_nothing_until_it_is_applied_in_steps,
             a_cancelled_plan_ends_what_waits,
@@ -69,6 +72,7 @@ macro_rules! contract_tests {
 }
 pub(super) use contract_tests;
 pub(super) use gaps::*;
+pub(super) use retention::*;
 
 const NOW: Timestamp = Timestamp(1_764_000_000_000);
 const VERSION: &str = "v1";

@@ -17,6 +17,7 @@ mod intake;
 mod jobs;
 mod plans;
 mod replay;
+mod retention;
 pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
@@ -34,10 +35,11 @@ pub use jobs::{
 };
 pub use plans::{Meant, MeantMessage, NewPlan, Plan, PlanId, PlannedMessage, Plans};
 pub use replay::{JudgedMessage, JudgedPage, PastHit, Replay, Stretch};
+pub use retention::{Cutoffs, Erased, Pruned, Retention};
 
 /// All roles of one backend.
-pub trait Store: Intake + Jobs + Control + Audit + Replay + Plans + Gaps {}
-impl<T: Intake + Jobs + Control + Audit + Replay + Plans + Gaps> Store for T {}
+pub trait Store: Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Retention {}
+impl<T: Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Retention> Store for T {}
 
 /// Why the store did not do what it was asked to. Nothing of it happened.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -5,6 +5,7 @@
 mod backtest;
 mod callback_listener;
 mod chat_client;
+mod letting_go;
 mod main_path;
 mod one_verdict;
 mod operating;

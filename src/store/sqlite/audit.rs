@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Column, Row, TypeInfo, ValueRef};
 
 use super::Sqlite;
 use super::open::unavailable;
+use super::past::Reader;
 use crate::store::{Audit, Cell, Error, Filter, Page, View};
 
 const DEFAULT_LIMIT: usize = 100;
@@ -131,6 +132,22 @@ fn shape(view: View) -> Shape {
 #[async_trait]
 impl Audit for Sqlite {
     async fn page(&self, view: View, filter: &Filter) -> Result<Page, Error> {
+        self.past.page(view, filter).await
+    }
+    async fn jobs_by_state(&self) -> Result<Vec<(String, i64)>, Error> {
+        self.past.jobs_by_state().await
+    }
+    async fn unfinished_by_state(&self) -> Result<Vec<(String, i64)>, Error> {
+        self.past.unfinished_by_state().await
+    }
+    async fn ping(&self) -> Result<(), Error> {
+        self.past.ping().await
+    }
+}
+
+#[async_trait]
+impl Audit for Reader {
+    async fn page(&self, view: View, filter: &Filter) -> Result<Page, Error> {
         let shape = shape(view);
         let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
         let (sql, values) = select(&shape, filter, limit)?;
@@ -142,13 +159,13 @@ impl Audit for Sqlite {
                 Cell::Null => query.bind(None::<i64>),
             };
         }
-        let rows = query.fetch_all(&self.readers).await.map_err(unavailable)?;
+        let rows = query.fetch_all(&self.pool).await.map_err(unavailable)?;
         Ok(page(&rows, &shape, limit))
     }
 
     async fn jobs_by_state(&self) -> Result<Vec<(String, i64)>, Error> {
         let rows = sqlx::query("select state, count(*) from recall_jobs group by state")
-            .fetch_all(&self.readers)
+            .fetch_all(&self.pool)
             .await
             .map_err(unavailable)?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
@@ -159,14 +176,14 @@ impl Audit for Sqlite {
             "select state, count(*) from recall_jobs
              where state in ('pending', 'leased', 'retry', 'held') group by state",
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&self.pool)
         .await
         .map_err(unavailable)?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("select 1").execute(&self.readers).await.map(drop).map_err(unavailable)
+        sqlx::query("select 1").execute(&self.pool).await.map(drop).map_err(unavailable)
     }
 }
 

@@ -293,7 +293,7 @@ impl Operation for SetNumber {
     }
 }
 
-async fn set_number(
+pub(super) async fn set_number(
     connection: &mut SqliteConnection,
     name: &str,
     value: i64,

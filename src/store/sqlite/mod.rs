@@ -17,6 +17,7 @@ mod past;
 mod plans;
 mod record;
 mod replay;
+mod retention;
 mod rows;
 mod writer;
 
@@ -25,6 +26,7 @@ pub use open::{Options, Synchronous, migrate, open, open_to_read};
 pub use past::Reader;
 
 use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
 use std::fs::File;
 
 use self::writer::Writer;
@@ -35,6 +37,8 @@ pub struct Sqlite {
     readers: SqlitePool,
     past: Reader,
     quarantine_rows: u32,
+    /// For a connection of its own, where one is needed.
+    reopen: SqliteConnectOptions,
     /// Held as long as the database is open.
     _lock: File,
 }

@@ -86,7 +86,14 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
         .connect_lazy_with(connect_options(options).read_only(true).pragma("query_only", "on"));
     let writer = Writer::start(connection, connect_options(options), options).await?;
     let past = Reader::new(readers.clone());
-    Ok(Sqlite { writer, readers, past, quarantine_rows: options.quarantine_rows, _lock: lock })
+    Ok(Sqlite {
+        writer,
+        readers,
+        past,
+        quarantine_rows: options.quarantine_rows,
+        reopen: connect_options(options),
+        _lock: lock,
+    })
 }
 
 /// Opens a database for reading alone. A daemon may hold it and go on writing.
@@ -214,6 +221,8 @@ fn connect_options(options: &Options) -> SqliteConnectOptions {
         .pragma("mmap_size", "0")
         .pragma("trusted_schema", "off")
         .pragma("cell_size_check", "on")
+        // What is deleted is overwritten: erased text must not lie about in the file.
+        .pragma("secure_delete", "on")
         // After a checkpoint the WAL file is cut back to this many bytes.
         .pragma("journal_size_limit", "67108864")
         // 16 MiB: the upper levels of the indexes of a large database.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -27,13 +28,39 @@ const DISORDER_MS: i64 = 60_000;
 
 /// A database that is open for reading only, whoever else holds it.
 pub struct Reader {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
     conversations: Mutex<HashMap<ConversationId, Arc<Conversation>>>,
 }
 
 impl Reader {
     pub(super) fn new(pool: SqlitePool) -> Self {
         Self { pool, conversations: Mutex::default() }
+    }
+
+    /// Writes a copy of the database as it is at this moment, while others go on writing to it. The
+    /// copy must not exist yet.
+    pub async fn copy_to(&self, copy: &Path) -> Result<(), Error> {
+        let mut connection = self.pool.acquire().await.map_err(unavailable)?;
+        // The copy counts as a write; the database itself stays open for reading alone.
+        sqlx::query("pragma query_only = off")
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+        let copied = sqlx::query("vacuum into ?")
+            .bind(copy.display().to_string())
+            .execute(&mut *connection)
+            .await;
+        connection.close().await.map_err(unavailable)?;
+        copied.map(drop).map_err(unavailable)
+    }
+
+    /// Whether the database is whole, or what is wrong with it.
+    pub async fn check(&self) -> Result<(), Error> {
+        let said: String = sqlx::query_scalar("pragma quick_check(1)")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(unavailable)?;
+        if said == "ok" { Ok(()) } else { Err(Error::Unavailable(said)) }
     }
 
     /// Closes the database.

@@ -1,0 +1,290 @@
+//! [`Retention`] on SQLite.
+//!
+//! The writer's connection has `secure_delete`, so what an update or a delete frees is overwritten
+//! with zeros; the pages as they were before lie in the write-ahead log until it is reset, which
+//! [`Retention::scrub`] does.
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{ConnectOptions, Connection, Row};
+
+use super::Sqlite;
+use super::control::record_act;
+use super::gaps::set_number;
+use super::open::unavailable;
+use super::writer::{Operation, Writing};
+use crate::model::{Timestamp, UserId};
+use crate::store::{By, Cutoffs, Erased, Error, Pruned, Retention};
+
+#[async_trait]
+impl Retention for Sqlite {
+    async fn erase_some(
+        &self,
+        sender: &UserId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<Erased>, Error> {
+        self.writer.perform(EraseSome { sender: sender.clone(), after, limit }).await
+    }
+
+    async fn erase_quarantined(&self, sender: &UserId) -> Result<u64, Error> {
+        self.writer.perform(EraseQuarantined(sender.clone())).await
+    }
+
+    async fn prune_some(&self, before: Cutoffs, limit: usize) -> Result<Pruned, Error> {
+        self.writer.perform(PruneSome { before, limit }).await
+    }
+
+    async fn scrub(&self) -> Result<bool, Error> {
+        let mut connection = self.reopen.connect().await.map_err(unavailable)?;
+        let row = sqlx::query("pragma wal_checkpoint(truncate)")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(unavailable)?;
+        let busy: i64 = row.get(0);
+        connection.close().await.map_err(unavailable)?;
+        Ok(busy == 0)
+    }
+
+    async fn note_removal(&self, by: &By, act: &str, detail: String) -> Result<(), Error> {
+        let note = NoteRemoval { by: by.clone(), act: act.to_owned(), detail };
+        self.writer.perform(note).await
+    }
+}
+
+/// What of `detail` tells nothing about people: what stateful matchers counted.
+const WHAT_STAYS: &str = "case when json_extract(detail, '$.signals') is null then null
+    else json_object('signals', json_extract(detail, '$.signals')) end";
+
+struct EraseSome {
+    sender: UserId,
+    after: i64,
+    limit: usize,
+}
+
+#[async_trait]
+impl Operation for EraseSome {
+    type Answer = Option<Erased>;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Option<Erased>, Error> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "select message_id from messages where sender = ?1 and message_id > ?2
+             union
+             select message_id from conflicts where sender = ?1 and message_id > ?2
+             order by message_id limit ?3",
+        )
+        .bind(self.sender.as_str())
+        .bind(self.after)
+        .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
+        .fetch_all(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        let Some(last) = ids.last().copied() else { return Ok(None) };
+        blank(writing.connection, &ids, Some(&self.sender)).await?;
+        Ok(Some(Erased { after: last, messages: ids.len() as u64 }))
+    }
+}
+
+struct EraseQuarantined(UserId);
+
+#[async_trait]
+impl Operation for EraseQuarantined {
+    type Answer = u64;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
+        sqlx::query("delete from quarantine where instr(body, cast(? as blob)) > 0")
+            .bind(self.0.as_str())
+            .execute(&mut *writing.connection)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(unavailable)
+    }
+}
+
+struct PruneSome {
+    before: Cutoffs,
+    limit: usize,
+}
+
+#[async_trait]
+impl Operation for PruneSome {
+    type Answer = Pruned;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Pruned, Error> {
+        let mut pruned = Pruned::default();
+        let connection = &mut *writing.connection;
+        if let Some(before) = self.before.text {
+            let walk = Walk { marker: "text_pruned_through", matched: false, before };
+            self.texts(connection, &walk, &mut pruned).await?;
+            let old = "delete from quarantine where quarantine_id in (
+                select quarantine_id from quarantine where received_at < ? limit ?)";
+            self.rows(connection, old, before, &mut pruned).await?;
+        }
+        if let Some(before) = self.before.matched_text {
+            let walk = Walk { marker: "matched_text_pruned_through", matched: true, before };
+            self.texts(connection, &walk, &mut pruned).await?;
+        }
+        if let Some(before) = self.before.rows {
+            self.messages(connection, before, &mut pruned).await?;
+            for old in OLD_ROWS {
+                self.rows(connection, old, before, &mut pruned).await?;
+            }
+        }
+        Ok(pruned)
+    }
+}
+
+/// What of a table is older than wanted, a few at a time. What still waits for something is kept.
+const OLD_ROWS: [&str; 3] = [
+    "delete from recall_jobs where job_id in (
+         select job_id from (select job_id, created_at, state from recall_jobs order by job_id limit ?2)
+         where created_at < ?1 and state not in ('pending', 'leased', 'retry', 'held'))",
+    "delete from calls where call_id in (
+         select call_id from calls where started_at < ?1 and outcome <> 'started' limit ?2)",
+    "delete from gaps where gap_id in (
+         select gap_id from (select gap_id, closed_at from gaps order by gap_id limit ?2)
+         where closed_at < ?1)",
+];
+
+/// A way through the messages in order of recording, which is nearly that of time.
+struct Walk {
+    /// Where in `meta` it stands how far it has come.
+    marker: &'static str,
+    matched: bool,
+    before: Timestamp,
+}
+
+impl PruneSome {
+    fn limit(&self) -> i64 {
+        i64::try_from(self.limit).unwrap_or(i64::MAX)
+    }
+
+    async fn texts(
+        &self,
+        connection: &mut SqliteConnection,
+        walk: &Walk,
+        pruned: &mut Pruned,
+    ) -> Result<(), Error> {
+        let next = sqlx::query(
+            "select message_id, received_at < ?2, (verdict > 0) = ?3 from messages
+             where message_id > coalesce((select cast(value as integer) from meta where name = ?1), 0)
+             order by message_id limit ?4",
+        )
+        .bind(walk.marker)
+        .bind(walk.before.millis())
+        .bind(walk.matched)
+        .bind(self.limit())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+        let old: Vec<_> = next.iter().take_while(|row| row.get::<bool, _>(1)).collect();
+        let Some(last) = old.last() else { return Ok(()) };
+        let meant: Vec<i64> =
+            old.iter().filter(|row| row.get(2)).map(|row| row.get::<i64, _>(0)).collect();
+        set_number(connection, walk.marker, last.get(0)).await?;
+        blank(connection, &meant, None).await?;
+        pruned.texts += meant.len() as u64;
+        pruned.more |= old.len() >= self.limit;
+        Ok(())
+    }
+
+    async fn messages(
+        &self,
+        connection: &mut SqliteConnection,
+        before: Timestamp,
+        pruned: &mut Pruned,
+    ) -> Result<(), Error> {
+        let next = sqlx::query(
+            "select message_id, received_at < ?1 from messages order by message_id limit ?2",
+        )
+        .bind(before.millis())
+        .bind(self.limit())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+        let old: Vec<i64> =
+            next.iter().take_while(|row| row.get(1)).map(|row| row.get(0)).collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        let these = serde_json::json!(old).to_string();
+        for sql in [
+            "delete from hits where message_id in (select value from json_each(?))",
+            "delete from conflicts where message_id in (select value from json_each(?))",
+            "delete from messages where message_id in (select value from json_each(?))",
+        ] {
+            sqlx::query(sql)
+                .bind(these.as_str())
+                .execute(&mut *connection)
+                .await
+                .map_err(unavailable)?;
+        }
+        pruned.rows += old.len() as u64;
+        pruned.more |= old.len() >= self.limit;
+        Ok(())
+    }
+
+    async fn rows(
+        &self,
+        connection: &mut SqliteConnection,
+        sql: &'static str,
+        before: Timestamp,
+        pruned: &mut Pruned,
+    ) -> Result<(), Error> {
+        let gone = sqlx::query(sql)
+            .bind(before.millis())
+            .bind(self.limit())
+            .execute(connection)
+            .await
+            .map_err(unavailable)?
+            .rows_affected();
+        pruned.rows += gone;
+        pruned.more |= gone >= self.limit as u64;
+        Ok(())
+    }
+}
+
+/// Takes the text of messages away, with that of their conflicts and hits; of one sender alone where
+/// one is given.
+async fn blank(
+    connection: &mut SqliteConnection,
+    messages: &[i64],
+    sender: Option<&UserId>,
+) -> Result<(), Error> {
+    let these = serde_json::json!(messages).to_string();
+    for table in ["messages", "conflicts"] {
+        let sql = format!(
+            "update {table} set text = '', body = null, cloud_custom_data = '', detail = {WHAT_STAYS}
+             where message_id in (select value from json_each(?1)) and (?2 is null or sender = ?2)"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(these.as_str())
+            .bind(sender.map(UserId::as_str))
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+    }
+    sqlx::query(
+        "update hits set matched_text = '' where message_id in (select value from json_each(?1))
+             and (?2 is null or ?2 = coalesce(
+                 (select sender from conflicts x where x.conflict_id = hits.conflict_id),
+                 (select sender from messages m where m.message_id = hits.message_id)))",
+    )
+    .bind(these.as_str())
+    .bind(sender.map(UserId::as_str))
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(unavailable)
+}
+
+struct NoteRemoval {
+    by: By,
+    act: String,
+    detail: String,
+}
+
+#[async_trait]
+impl Operation for NoteRemoval {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        record_act(writing.connection, &self.by, &self.act, &self.detail).await
+    }
+}
