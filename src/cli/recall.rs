@@ -167,7 +167,8 @@ fn text(plan: &Value) -> String {
         line("applied", by("applied_by", "applied_at"));
     }
     line("rules", plan["rules_version"].as_str().unwrap_or_default().to_owned());
-    line("messages", format!("{} in {} groups", number("messages"), number("groups")));
+    line("messages", number("messages"));
+    line("groups", number("groups"));
     line("recallable", number("recallable"));
     for (why, count) in plan["obstacles"].as_object().into_iter().flatten() {
         line("  not", format!("{}: {why}", grouped(count.as_u64().unwrap_or(0))));

@@ -279,7 +279,7 @@ async fn the_command_plans_asks_and_applies() {
     );
     for part in [
         "asked       --sender mallory --since 2",
-        "messages    3 in 1 groups",
+        "messages    3\ngroups      1",
         "cost        1 calls, 0.0 s",
     ] {
         assert!(shown.contains(part), "{part:?} is not in\n{shown}");

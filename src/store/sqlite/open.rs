@@ -96,7 +96,8 @@ pub async fn open_to_read(options: &Options) -> Result<Reader, Error> {
         return Err(Error::Invalid(format!("{path} is not there: nothing was ever recorded")));
     }
     let pool = SqlitePoolOptions::new()
-        .max_connections(options.readers)
+        // Whoever reads it from end to end does so page by page, and each connection has a cache.
+        .max_connections(1)
         .connect_with(
             SqliteConnectOptions::new()
                 .filename(&options.path)
@@ -104,8 +105,7 @@ pub async fn open_to_read(options: &Options) -> Result<Reader, Error> {
                 .busy_timeout(Duration::from_secs(5))
                 .pragma("query_only", "on")
                 .pragma("trusted_schema", "off")
-                // 64 MiB, kept between pages.
-                .pragma("cache_size", "-65536")
+                .pragma("cache_size", "-16384")
                 .disable_statement_logging(),
         )
         .await
