@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::probes::Probes;
 use super::{Shared, lock, metrics, unless_logged};
 use crate::model::Timestamp;
 use crate::store::{Error, Sighting, Sightings};
@@ -111,10 +112,10 @@ async fn load(shared: &Shared) -> Result<i64, Error> {
         }
     }
     let active_since = shared.clock.now().before(shared.options.probe_active);
-    // Those that are asked now need not be told of again.
-    let _ = ledger.woken();
     let known: Vec<_> = ledger.conversations().collect();
     let mut probes = lock(&shared.probes);
+    // Each conversation is followed once, also one that woke while this was read.
+    *probes = Probes::new(shared.options.probe_after, shared.options.probe_active);
     let mut asked = 0;
     for conversation in known {
         let said_at = ledger.seen_at(conversation).unwrap_or(Timestamp(0));

@@ -45,6 +45,7 @@ macro_rules! contract_tests {
             a_late_callback_leaves_no_gap,
             a_gap_without_history_is_never_open,
             what_cannot_be_pulled_waits_and_may_be_given_up,
+            what_history_did_not_list_may_turn_up,
             where_an_account_stood_can_be_read_back,
             the_end_of_a_group_closes_its_gaps,
             a_backfill_goes_down_page_by_page,

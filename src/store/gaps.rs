@@ -173,7 +173,7 @@ pub struct OpenGap {
 pub struct Known {
     /// Sequences with a message, lowest first.
     pub messages: Vec<MsgSeq>,
-    /// Runs without one that are explained, lowest first.
+    /// Runs without one that are explained for good, lowest first.
     pub explained: Vec<(MsgSeq, MsgSeq)>,
     /// Sequences with a recall job that nothing has confirmed yet.
     pub unconfirmed: Vec<MsgSeq>,

@@ -116,6 +116,24 @@ pub(in crate::store) async fn what_cannot_be_pulled_waits_and_may_be_given_up(st
     assert_eq!(shown(store).await, ["2-4 unrepairable 10002"]);
 }
 
+pub(in crate::store) async fn what_history_did_not_list_may_turn_up(store: &dyn Store) {
+    let id = arrived(store, &[1, 9]).await;
+    store.note_gaps(noted(vec![gap(id, 2, 8)])).await.unwrap();
+    let explained = |from_seq, to_seq, finding| Explained {
+        conversation_id: id,
+        from_seq,
+        to_seq,
+        runs: vec![(from_seq, to_seq, finding)],
+        at: NOW,
+    };
+    store.explain(explained(2, 8, Finding::Absent)).await.unwrap();
+    assert!(!store.known(id, 1, 9).await.unwrap().covers(5));
+    store.explain(explained(5, 5, Finding::Message)).await.unwrap();
+    let absent = "legitimate not in history";
+    let left = [format!("2-4 {absent}"), "5-5 filled message".into(), format!("6-8 {absent}")];
+    assert_eq!(shown(store).await, left);
+}
+
 pub(in crate::store) async fn where_an_account_stood_can_be_read_back(store: &dyn Store) {
     let id = arrived(store, &[3, 4, 9]).await;
     let all = store.seen_after(0, 10).await.unwrap();

@@ -136,7 +136,8 @@ impl Gaps for Sqlite {
         );
         let explained = rows(
             "select from_seq, to_seq from gaps where conversation_id = ?1 and to_seq >= ?2
-                 and from_seq <= ?3 and state in ('filled', 'legitimate') order by from_seq",
+                 and from_seq <= ?3 and state in ('filled', 'legitimate')
+                 and reason <> 'not in history' order by from_seq",
         );
         let unconfirmed = rows(
             "select distinct msg_seq from recall_jobs where conversation_id = ?
@@ -349,33 +350,33 @@ impl Operation for NotedGaps {
             .map_err(unavailable)?;
         }
         for (conversation, seq) in &self.late {
-            cut(writing.connection, *conversation, *seq, *seq, "'open', 'unrepairable'").await?;
+            cut(writing.connection, *conversation, *seq, *seq).await?;
         }
         set_number(writing.connection, "gaps_checkpoint", self.checkpoint).await
     }
 }
 
-/// Takes a stretch out of the gaps in these states. Answers when the earliest of them was found.
+/// Takes a stretch out of the gaps that are not explained for good: open ones, those that could not be
+/// pulled, and sequences that history did not list, since it may list them later. Answers when the
+/// earliest of them was found.
 async fn cut(
     connection: &mut SqliteConnection,
     conversation: ConversationId,
     from: MsgSeq,
     to: MsgSeq,
-    states: &str,
 ) -> Result<Option<i64>, Error> {
     let (from, to) = (seq_to_i64(from), seq_to_i64(to));
-    let sql = format!(
+    let taken = sqlx::query(
         "delete from gaps where conversation_id = ?1 and to_seq >= ?2 and from_seq <= ?3
-             and state in ({states})
-         returning from_seq, to_seq, state, reason, found_at, closed_at, attempts, due_at"
-    );
-    let taken = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(conversation)
-        .bind(from)
-        .bind(to)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(unavailable)?;
+             and (state in ('open', 'unrepairable') or reason = 'not in history')
+         returning from_seq, to_seq, state, reason, found_at, closed_at, attempts, due_at",
+    )
+    .bind(conversation)
+    .bind(from)
+    .bind(to)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(unavailable)?;
     for row in &taken {
         let (low, high): (i64, i64) = (row.get(0), row.get(1));
         for (low, high) in [(low, from - 1), (to + 1, high)] {
@@ -457,7 +458,7 @@ impl Operation for Explained {
     async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
         let connection = &mut *writing.connection;
         let (from, to) = (self.from_seq, self.to_seq);
-        let found_at = cut(connection, self.conversation_id, from, to, "'open'").await?;
+        let found_at = cut(connection, self.conversation_id, from, to).await?;
         let found_at = found_at.unwrap_or(self.at.millis());
         for (from, to, finding) in &self.runs {
             let words = finding.words();
