@@ -1,5 +1,7 @@
 //! Builds everything from the configuration; owns start and stop.
 
+mod backfiller;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,14 +22,16 @@ use crate::config::{self, Config, Mistake, RecallMode};
 use crate::http::listener::{self, Limits, Listener};
 use crate::http::{self, Access, Admin, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
-use crate::model::{Clock, GroupId, MsgSeq, RuleId, RulesVersion, TopicId};
+use crate::model::{Clock, RuleId, RulesVersion};
 use crate::repair::{self, Repair};
 use crate::retention::{self, Days};
 use crate::rules::{self, CompiledRules};
 use crate::store::sqlite::{self, Sqlite};
-use crate::store::{self, Audit, By, Control, Filter, Gaps, QUELL, View};
+use crate::store::{self, By, Control, QUELL};
 use crate::sweep::{Sweeper, Terms};
 use crate::worker::{self, Worker};
+
+pub use self::backfiller::Backfiller;
 
 /// Requests under way get so long to finish when stopping.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -407,62 +411,6 @@ async fn start_intake(
     };
     let (store, clock) = (Arc::clone(store) as _, Arc::clone(clock));
     Intake::new(verifier(config), rules, store, clock, options).await
-}
-
-/// Reads stretches of history while no daemon runs.
-pub struct Backfiller {
-    store: Arc<Sqlite>,
-    repair: Repair,
-}
-
-impl Backfiller {
-    /// Opens the store, under its lock, and loads the rules.
-    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
-        let store = Arc::new(open_store(config).await?);
-        let rules = load_rules(&config.rules.path)?;
-        let intake = Arc::new(start_intake(config, rules, &store, &clock).await?);
-        let repair = Repair::start(
-            Arc::clone(&store) as _,
-            intake,
-            client(config, Arc::clone(&clock))?,
-            clock,
-            repair_options(config, repair::Scope::Backfills),
-            Box::new(|| false),
-        );
-        Ok(Self { store, repair })
-    }
-
-    /// Has a stretch of history read; `to` 0 stands for the newest. Answers its number.
-    pub async fn read(
-        &self,
-        by: &By,
-        group: &GroupId,
-        topic: &TopicId,
-        from: MsgSeq,
-        to: MsgSeq,
-    ) -> Result<i64, store::Error> {
-        let id = self.store.start_backfill(by, group, topic, from, to).await?;
-        self.repair.wake();
-        Ok(id)
-    }
-
-    /// How far a stretch was read, as `v_backfills` shows it.
-    pub async fn look(&self, id: i64) -> Result<Option<serde_json::Value>, store::Error> {
-        let filter = Filter { cursor: Some(id.saturating_add(1)), limit: 1, ..Filter::default() };
-        let page = self.store.page(View::Backfills, &filter).await?;
-        Ok(page.objects().into_iter().find(|row| row["backfill_id"] == id))
-    }
-
-    /// Ends a backfill. Answers whether there was one to end.
-    pub async fn cancel(&self, by: &By, id: i64) -> Result<bool, store::Error> {
-        self.store.cancel_backfill(by, id).await
-    }
-
-    /// Finishes the call under way and closes the store.
-    pub async fn stop(self) {
-        self.repair.stop().await;
-        self.store.close().await;
-    }
 }
 
 fn repair_options(config: &Config, scope: repair::Scope) -> repair::Options {

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{By, Conversation, ConversationId, Error};
-use crate::model::{GroupId, Message, MsgSeq, Source, Timestamp, TopicId};
+use super::{Conversation, ConversationId, Error};
+use crate::model::{Message, MsgSeq, Source, Timestamp};
 
 /// What is recorded, in order of the commits.
 pub type Sightings = mpsc::UnboundedReceiver<Sighting>;
@@ -60,26 +60,6 @@ pub trait Gaps: Send + Sync {
 
     /// From when on callbacks count as missed: when quell first watched.
     async fn watching_since(&self) -> Result<Timestamp, Error>;
-
-    /// Has a stretch of history read. `to` 0 stands for the newest that there is.
-    async fn start_backfill(
-        &self,
-        by: &By,
-        group: &GroupId,
-        topic: &TopicId,
-        from: MsgSeq,
-        to: MsgSeq,
-    ) -> Result<i64, Error>;
-
-    /// Stretches that may be read on now, those due longest first.
-    async fn running_backfills(&self, now: Timestamp, limit: usize)
-    -> Result<Vec<Backfill>, Error>;
-
-    /// Notes how far a stretch was read.
-    async fn backfilled(&self, step: BackfillStep) -> Result<(), Error>;
-
-    /// Ends a running backfill. Answers whether there was one to end.
-    async fn cancel_backfill(&self, by: &By, backfill_id: i64) -> Result<bool, Error>;
 
     /// Messages of a stretch as they are stored, for comparing them with what history says now.
     async fn stored_messages(
@@ -239,40 +219,4 @@ pub struct Unexplained {
     pub due_at: Timestamp,
     pub give_up: bool,
     pub at: Timestamp,
-}
-
-/// A stretch of history that is being read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backfill {
-    pub backfill_id: i64,
-    pub conversation: Conversation,
-    pub from_seq: MsgSeq,
-    /// Where the next page starts; 0 at the newest.
-    pub next_seq: MsgSeq,
-    pub not_before: Timestamp,
-    pub attempts: u32,
-}
-
-/// How far a stretch was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackfillStep {
-    pub backfill_id: i64,
-    pub outcome: StepOutcome,
-    pub recorded: u32,
-    pub recalls: u32,
-    pub at: Timestamp,
-}
-
-/// How a step of a backfill ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StepOutcome {
-    /// Goes on below.
-    Next(MsgSeq),
-    Done(String),
-    /// Nothing came; again later.
-    Again {
-        why: String,
-        due_at: Timestamp,
-    },
-    Failed(String),
 }

@@ -9,6 +9,7 @@
 //! - A message has at most one unfinished job.
 
 mod audit;
+mod backfills;
 #[cfg(test)]
 mod contract;
 mod control;
@@ -21,10 +22,11 @@ mod retention;
 pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
+pub use backfills::{Backfill, BackfillStep, Backfills, StepOutcome};
 pub use control::{By, Control, JobChange, JobFilter, Pause, QUELL, Tripped};
 pub use gaps::{
-    Backfill, BackfillStep, Explained, Finding, Gaps, Known, NewGap, NotedGaps, OpenGap, Reached,
-    Seen, Sighting, Sightings, StepOutcome, Unexplained,
+    Explained, Finding, Gaps, Known, NewGap, NotedGaps, OpenGap, Reached, Seen, Sighting,
+    Sightings, Unexplained,
 };
 pub use intake::{
     Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet, StoredMessage,
@@ -38,8 +40,14 @@ pub use replay::{JudgedMessage, JudgedPage, PastHit, Replay, Stretch};
 pub use retention::{Cutoffs, Erased, Pruned, Retention};
 
 /// All roles of one backend.
-pub trait Store: Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Retention {}
-impl<T: Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Retention> Store for T {}
+pub trait Store:
+    Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Backfills + Retention
+{
+}
+impl<T: Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Backfills + Retention> Store
+    for T
+{
+}
 
 /// Why the store did not do what it was asked to. Nothing of it happened.
 #[derive(Debug, Clone, thiserror::Error)]

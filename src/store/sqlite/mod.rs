@@ -6,6 +6,7 @@
 //! database keeps a second daemon out.
 
 mod audit;
+mod backfills;
 mod control;
 mod conversations;
 mod gaps;

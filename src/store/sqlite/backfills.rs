@@ -1,0 +1,193 @@
+//! [`Backfills`] on SQLite.
+
+use async_trait::async_trait;
+use serde_json::json;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::Sqlite;
+use super::control::record_act;
+use super::conversations::Arrival;
+use super::gaps::{read_conversation, seq};
+use super::open::unavailable;
+use super::record::seq_to_i64;
+use super::writer::{Operation, Writing};
+use crate::model::{GroupId, GroupType, MsgSeq, Timestamp, TopicId};
+use crate::store::{Backfill, BackfillStep, Backfills, By, Error, QUELL, StepOutcome};
+
+#[async_trait]
+impl Backfills for Sqlite {
+    async fn start_backfill(
+        &self,
+        by: &By,
+        group: &GroupId,
+        topic: &TopicId,
+        from: MsgSeq,
+        to: MsgSeq,
+    ) -> Result<i64, Error> {
+        let start =
+            StartBackfill { by: by.clone(), group: group.clone(), topic: topic.clone(), from, to };
+        self.writer.perform(start).await
+    }
+
+    async fn running_backfills(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Backfill>, Error> {
+        let rows = sqlx::query(
+            "select c.conversation_id, c.group_id, c.topic_id, c.group_type, b.backfill_id,
+                 b.from_seq, b.next_seq, b.not_before, b.attempts
+             from backfills b join conversations c on c.conversation_id = b.conversation_id
+             where b.state = 'running' and b.due_at <= ? order by b.due_at limit ?",
+        )
+        .bind(now.millis())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let backfill = |row: &SqliteRow| Backfill {
+            conversation: read_conversation(row),
+            backfill_id: row.get(4),
+            from_seq: seq(row, 5),
+            next_seq: seq(row, 6),
+            not_before: Timestamp(row.get(7)),
+            attempts: u32::try_from(row.get::<i64, _>(8)).unwrap_or(u32::MAX),
+        };
+        Ok(rows.iter().map(backfill).collect())
+    }
+
+    async fn backfilled(&self, step: BackfillStep) -> Result<(), Error> {
+        self.writer.perform(step).await
+    }
+
+    async fn cancel_backfill(&self, by: &By, backfill_id: i64) -> Result<bool, Error> {
+        self.writer.perform(CancelBackfill { by: by.clone(), backfill_id }).await
+    }
+}
+
+struct StartBackfill {
+    by: By,
+    group: GroupId,
+    topic: TopicId,
+    from: MsgSeq,
+    to: MsgSeq,
+}
+
+#[async_trait]
+impl Operation for StartBackfill {
+    type Answer = i64;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<i64, Error> {
+        let at = self.by.at;
+        let arrival = Arrival {
+            group_id: &self.group,
+            topic_id: &self.topic,
+            group_type: &GroupType::default(),
+            msg_seq: seq_to_i64(self.to),
+            sent_at: at,
+            content_hash: &[],
+        };
+        let known = writing.conversations.of(writing.connection, &arrival).await?;
+        if known.conversation.group_type.is_av_chat_room() {
+            return Err(Error::Invalid(format!(
+                "{} is an AVChatRoom: Chat keeps no history of such groups",
+                self.group
+            )));
+        }
+        let backfill_id: i64 = sqlx::query_scalar(
+            "insert into backfills (conversation_id, from_seq, to_seq, next_seq, not_before, state,
+                 requested_by, pages, recorded, recalls, attempts, due_at, created_at)
+             values (?1, ?2, ?3, ?3, 0, 'running', 'operator:' || ?4, 0, 0, 0, 0, ?5, ?5)
+             returning backfill_id",
+        )
+        .bind(known.conversation.conversation_id)
+        .bind(seq_to_i64(self.from))
+        .bind(seq_to_i64(self.to))
+        .bind(self.by.actor.as_str())
+        .bind(at.millis())
+        .fetch_one(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        let detail = json!({
+            "backfill": backfill_id, "group": self.group, "topic": self.topic, "from": self.from,
+            "to": self.to,
+        });
+        record_act(writing.connection, &self.by, "backfill", &detail.to_string()).await?;
+        Ok(backfill_id)
+    }
+}
+
+struct CancelBackfill {
+    by: By,
+    backfill_id: i64,
+}
+
+#[async_trait]
+impl Operation for CancelBackfill {
+    type Answer = bool;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let ended = sqlx::query(
+            "update backfills set state = 'cancelled', reason = 'by ' || ?, finished_at = ?
+             where backfill_id = ? and state = 'running'",
+        )
+        .bind(self.by.actor.as_str())
+        .bind(self.by.at.millis())
+        .bind(self.backfill_id)
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?
+        .rows_affected()
+            > 0;
+        if ended {
+            let detail = json!({ "backfill": self.backfill_id }).to_string();
+            record_act(writing.connection, &self.by, "backfill cancelled", &detail).await?;
+        }
+        Ok(ended)
+    }
+}
+
+#[async_trait]
+impl Operation for BackfillStep {
+    type Answer = ();
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let at = self.at.millis();
+        let (state, next, reason, due_at, failed) = match &self.outcome {
+            StepOutcome::Next(next) => ("running", Some(*next), None, at, false),
+            StepOutcome::Done(why) => ("done", None, Some(why.as_str()), at, false),
+            StepOutcome::Again { why, due_at } => {
+                ("running", None, Some(why.as_str()), due_at.millis(), true)
+            }
+            StepOutcome::Failed(why) => ("failed", None, Some(why.as_str()), at, true),
+        };
+        sqlx::query(
+            "update backfills set state = ?2, next_seq = coalesce(?3, next_seq), reason = ?4,
+                 due_at = ?5, attempts = iif(?6, attempts + 1, 0), pages = pages + 1,
+                 recorded = recorded + ?7, recalls = recalls + ?8,
+                 finished_at = iif(?2 = 'running', null, ?9)
+             where backfill_id = ?1 and state = 'running'",
+        )
+        .bind(self.backfill_id)
+        .bind(state)
+        .bind(next.map(seq_to_i64))
+        .bind(reason)
+        .bind(due_at)
+        .bind(failed)
+        .bind(self.recorded)
+        .bind(self.recalls)
+        .bind(at)
+        .execute(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        // What quell looked up by itself and found nothing in is not worth a row.
+        sqlx::query(
+            "delete from backfills where backfill_id = ? and requested_by = ? and state = 'done'
+                 and recorded = 0",
+        )
+        .bind(self.backfill_id)
+        .bind(QUELL)
+        .execute(&mut *writing.connection)
+        .await
+        .map(drop)
+        .map_err(unavailable)
+    }
+}
