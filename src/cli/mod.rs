@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::app::BadRules;
+
 pub mod audit;
 pub mod backfill;
 pub mod backtest;
@@ -103,6 +105,10 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
+        Err(error) if error.is::<BadRules>() => {
+            output::note(error);
+            ExitCode::from(BAD_CONFIG)
+        }
         Err(error) => output::failed(&error),
     }
 }

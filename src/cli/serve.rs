@@ -7,8 +7,8 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::settings::Settings;
-use super::{BAD_CONFIG, logging, output};
-use crate::app::{self, App, BadRules};
+use super::logging;
+use crate::app::{self, App};
 use crate::config::Config;
 use crate::model::SystemClock;
 
@@ -37,15 +37,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(&config));
-    match served {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) if error.is::<BadRules>() => {
-            output::note(format_args!("{error}"));
-            Ok(ExitCode::from(BAD_CONFIG))
-        }
-        Err(error) => Err(error),
-    }
+    runtime.block_on(serve(&config))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(config: &Config) -> Result<()> {

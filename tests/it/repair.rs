@@ -346,6 +346,18 @@ async fn backfill_reads_what_was_never_told_of() {
     assert!(err.contains("--from 9 is larger than --to 3"), "{err}");
 }
 
+#[tokio::test]
+async fn a_backfill_by_broken_rules_reads_nothing() {
+    let home = Home::new().await;
+    std::fs::write(home.path("rules.yaml"), "version: 1\nrules: [{ id: x }]\n").unwrap();
+    let config = home.config_path().display().to_string();
+    let args = ["backfill", "--config", &config, "--group", "g"];
+    let (code, out, err) = quell(&args, home.folder.path()).await;
+    assert_eq!((code, out.as_str()), (Some(78), ""), "{err}");
+    assert!(err.contains("rules.yaml:2:"), "{err}");
+    assert!(home.sim.log().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_daemon_backfills() {
     let scene = Scene::new().await;
