@@ -70,7 +70,7 @@ async fn a_plan_recalls_what_it_names_and_nothing_that_came_later() {
     let same = plan(&app, json!({"rule": "bait", "since": 0})).await;
     assert_eq!(same["digest"], made["digest"], "the same plan has the same digest");
     assert_eq!(app.callbacks.say("g", 3, "bad").await, 200);
-    assert!(home.sim.log().is_empty(), "nothing happens before it is applied");
+    assert_eq!(home.recall_calls(), 0, "nothing happens before it is applied");
     turn(&app, &made, "apply", "applied").await;
     app.drain().await;
     assert_eq!(recalled(&home), keys(["g/1", "h/7"]));
@@ -127,7 +127,7 @@ async fn a_cancelled_plan_recalls_nothing_more() {
     assert_eq!(ended["jobs"], json!({"cancelled": 700}));
     app.post("/api/v1/resume", json!({})).await;
     app.drain().await;
-    assert!(home.sim.log().is_empty());
+    assert_eq!(home.recall_calls(), 0);
     let (status, said) = app.post("/api/v1/plans/1/apply", json!({})).await;
     assert_eq!((status, &said["detail"]), (409, &json!("plan 1 is cancelled")));
     assert_eq!(app.post("/api/v1/plans/9/apply", json!({})).await.0, 404);
@@ -284,7 +284,7 @@ async fn the_command_plans_asks_and_applies() {
     ] {
         assert!(shown.contains(part), "{part:?} is not in\n{shown}");
     }
-    assert!(home.sim.log().is_empty());
+    assert_eq!(home.recall_calls(), 0);
     let (code, _, said) = run(&["--plan", "1", "--yes"]).await;
     assert_eq!((code, said.contains("plan 1: 3 recalls go out")), (Some(0), true), "{said}");
     until(&app, &json!({"plan_id": 1}), "applied").await;
