@@ -21,4 +21,4 @@ from messages m
 join conversations c on c.conversation_id = m.conversation_id
 left join rule_sets r on r.rule_set_id = m.rule_set_id;
 
-pragma user_version = 5;
+pragma user_version = 4;

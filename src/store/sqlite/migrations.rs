@@ -14,7 +14,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "the main path", include_str!("../../../migrations/sqlite/0001_the_main_path.sql")),
     (2, "gaps", include_str!("../../../migrations/sqlite/0002_gaps.sql")),
     (3, "plans", include_str!("../../../migrations/sqlite/0003_plans.sql")),
-    (5, "audit", include_str!("../../../migrations/sqlite/0005_audit.sql")),
+    (4, "audit", include_str!("../../../migrations/sqlite/0004_audit.sql")),
 ];
 
 /// The schema version that this quell works with.
