@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::settings::Settings;
 use super::logging;
+use super::settings::Settings;
 use crate::app::{self, App};
 use crate::config::Config;
 use crate::model::SystemClock;

@@ -23,9 +23,22 @@ pub struct Access {
     pub read_token: Option<SecretString>,
 }
 
-/// The name that acts of a request are recorded under.
-#[derive(Clone, Debug)]
-pub(super) struct Actor(pub String);
+/// What whoever calls may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// See everything, change nothing.
+    Read,
+    /// Change things, too.
+    Operate,
+}
+
+/// Who calls. Made by [`Access::caller`] alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) role: Role,
+    /// The name that acts of a request are recorded under.
+    pub(super) actor: String,
+}
 
 /// Header by which a client names who acts; without it acts are recorded under `api`.
 const ACTOR: &str = "x-quell-actor";
@@ -36,34 +49,50 @@ pub(super) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if let Err(problem) = access.allows(request.headers(), writes) {
-        return problem.into_response();
+    match access.allows(request.method(), request.headers()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
     }
-    let actor = request.headers().get(ACTOR).and_then(|value| value.to_str().ok());
-    let actor = actor.filter(|name| !name.is_empty() && name.len() <= MAX_ACTOR_BYTES);
-    let actor = Actor(actor.unwrap_or("api").to_owned());
-    request.extensions_mut().insert(actor);
-    next.run(request).await
 }
 
 impl Access {
-    fn allows(&self, headers: &HeaderMap, writes: bool) -> Result<(), Problem> {
-        if self.token.is_none() && self.read_token.is_none() {
-            return self.allows_without_token(headers);
+    /// Who calls, if it may do what it asks for: reading takes any role, the rest takes
+    /// [`Role::Operate`].
+    fn allows(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let caller = self.caller(headers)?;
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        if !reads && caller.role == Role::Read {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "this token may only read"));
         }
+        Ok(caller)
+    }
+
+    /// Who calls, by the headers of a request. The one place where this is decided.
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let role = if self.token.is_none() && self.read_token.is_none() {
+            self.allows_without_token(headers)?;
+            Role::Operate
+        } else {
+            self.role_by_token(headers)?
+        };
+        Ok(Caller { role, actor: actor(headers) })
+    }
+
+    fn role_by_token(&self, headers: &HeaderMap) -> Result<Role, Problem> {
         let given = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
             .ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is required"))?;
+        // Both are compared whatever the first one says, so that time tells nothing.
         let (may_all, may_read) =
             (is(given, self.token.as_ref()), is(given, self.read_token.as_ref()));
-        if may_all || (may_read && !writes) {
-            Ok(())
-        } else if may_read {
-            Err(Problem::new(StatusCode::FORBIDDEN, "this token may only read"))
-        } else {
-            Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is not valid"))
+        match (may_all, may_read) {
+            (true, _) => Ok(Role::Operate),
+            (_, true) => Ok(Role::Read),
+            _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is not valid")),
         }
     }
 
@@ -81,6 +110,13 @@ impl Access {
         }
         Ok(())
     }
+}
+
+/// The name that a client gives for the record.
+fn actor(headers: &HeaderMap) -> String {
+    let given = headers.get(ACTOR).and_then(|value| value.to_str().ok());
+    let given = given.filter(|name| !name.is_empty() && name.len() <= MAX_ACTOR_BYTES);
+    given.unwrap_or("api").to_owned()
 }
 
 /// Compares digests in constant time, so that neither content nor length leaks.
@@ -112,8 +148,9 @@ mod tests {
             let name = header::HeaderName::from_str(name).unwrap();
             map.insert(name, value.parse().unwrap());
         }
+        let method = if writes { Method::POST } else { Method::GET };
         access
-            .allows(&map, writes)
+            .allows(&method, &map)
             .err()
             .map_or(200, |problem| problem.into_response().status().as_u16())
     }
@@ -134,6 +171,18 @@ mod tests {
         }
         assert_eq!(status(&access, &[("authorization", "Basic YWxs")], false), 401);
         assert_eq!(status(&access, &[], false), 401);
+    }
+
+    #[test]
+    fn acts_are_recorded_under_the_name_that_is_given() {
+        let access = Access::default();
+        let long = "x".repeat(MAX_ACTOR_BYTES + 1);
+        for (given, actor) in [("ada", "ada"), ("", "api"), (&long, "api"), ("\u{fc}", "api")] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACTOR, header::HeaderValue::from_bytes(given.as_bytes()).unwrap());
+            let expected = Caller { role: Role::Operate, actor: actor.to_owned() };
+            assert_eq!(access.caller(&headers).unwrap(), expected);
+        }
     }
 
     #[test]

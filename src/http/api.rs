@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use super::access::Actor;
+use super::access::Caller;
 use super::problem::Problem;
 use crate::model::{RuleId, Timestamp};
 use crate::retention;
@@ -39,23 +39,23 @@ pub(super) async fn status(State(admin): State<Admin>) -> Answer {
     })))
 }
 
-pub(super) async fn pause(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {
-    set_paused(&admin, &actor, true).await
+pub(super) async fn pause(State(admin): State<Admin>, caller: Extension<Caller>) -> Answer {
+    set_paused(&admin, &caller, true).await
 }
 
-pub(super) async fn resume(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {
-    set_paused(&admin, &actor, false).await
+pub(super) async fn resume(State(admin): State<Admin>, caller: Extension<Caller>) -> Answer {
+    set_paused(&admin, &caller, false).await
 }
 
-async fn set_paused(admin: &Admin, actor: &Actor, paused: bool) -> Answer {
+async fn set_paused(admin: &Admin, caller: &Caller, paused: bool) -> Answer {
     // First the calls, then the books: a full disk must not keep the brake from working.
     admin.operator.pause(paused);
-    admin.store.set_paused(&by(admin, actor), paused).await?;
+    admin.store.set_paused(&by(admin, caller), paused).await?;
     Ok(Json(json!({ "paused": paused })))
 }
 
-pub(super) fn by(admin: &Admin, actor: &Actor) -> By {
-    By::new(&actor.0, admin.clock.now())
+pub(super) fn by(admin: &Admin, caller: &Caller) -> By {
+    By::new(&caller.actor, admin.clock.now())
 }
 
 /// Which jobs a change is about.
@@ -73,7 +73,7 @@ pub(super) struct Which {
 
 pub(super) async fn change_jobs(
     State(admin): State<Admin>,
-    actor: Extension<Actor>,
+    caller: Extension<Caller>,
     Path(change): Path<String>,
     body: Bytes,
 ) -> Answer {
@@ -91,7 +91,7 @@ pub(super) async fn change_jobs(
         let why = "say which jobs: jobs, group, topic, sender, rule, or all";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
     }
-    let changed = admin.store.change_jobs(&by(&admin, &actor), change, &filter).await?;
+    let changed = admin.store.change_jobs(&by(&admin, &caller), change, &filter).await?;
     Ok(Json(json!({ "changed": changed })))
 }
 
@@ -104,12 +104,12 @@ pub(super) struct Named {
 
 pub(super) async fn reset_rule(
     State(admin): State<Admin>,
-    actor: Extension<Actor>,
+    caller: Extension<Caller>,
     body: Bytes,
 ) -> Answer {
     let named: Named = read(&body)?;
     let rule = RuleId::from(named.rule);
-    let was_tripped = admin.operator.reset_rule(&actor.0.0, &rule).await?;
+    let was_tripped = admin.operator.reset_rule(&caller.actor, &rule).await?;
     Ok(Json(json!({ "reset": was_tripped })))
 }
 
@@ -122,7 +122,7 @@ pub(super) struct Person {
 
 pub(super) async fn erase(
     State(admin): State<Admin>,
-    actor: Extension<Actor>,
+    caller: Extension<Caller>,
     body: Bytes,
 ) -> Answer {
     let person: Person = read(&body)?;
@@ -130,7 +130,7 @@ pub(super) async fn erase(
         let why = "sender must not be empty";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
     }
-    let (by, sender) = (by(&admin, &actor), person.sender.into());
+    let (by, sender) = (by(&admin, &caller), person.sender.into());
     let erased = retention::erase(admin.store.as_ref(), &by, &sender, |_| ()).await?;
     Ok(Json(json!({
         "messages": erased.messages,
@@ -139,18 +139,18 @@ pub(super) async fn erase(
     })))
 }
 
-pub(super) async fn prune(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {
-    let by = by(&admin, &actor);
+pub(super) async fn prune(State(admin): State<Admin>, caller: Extension<Caller>) -> Answer {
+    let by = by(&admin, &caller);
     let before = admin.operator.days().cutoffs(by.at);
     let pruned = retention::prune(admin.store.as_ref(), &by, before, |_| ()).await?;
     Ok(Json(json!({ "texts": pruned.texts, "rows": pruned.rows })))
 }
 
-pub(super) async fn reload(State(admin): State<Admin>, actor: Extension<Actor>) -> Answer {
+pub(super) async fn reload(State(admin): State<Admin>, caller: Extension<Caller>) -> Answer {
     match admin.operator.reload().await {
         Ok(version) => {
             let detail = json!({ "version": version }).to_string();
-            admin.store.note(&by(&admin, &actor), "reload", detail, None).await?;
+            admin.store.note(&by(&admin, &caller), "reload", detail, None).await?;
             Ok(Json(json!({ "rules_version": version })))
         }
         Err(why) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why)),
@@ -172,7 +172,7 @@ pub(super) struct Stretch {
 
 pub(super) async fn start_backfill(
     State(admin): State<Admin>,
-    actor: Extension<Actor>,
+    caller: Extension<Caller>,
     body: Bytes,
 ) -> Answer {
     let stretch: Stretch = read(&body)?;
@@ -192,7 +192,7 @@ pub(super) async fn start_backfill(
     if !admin.operator.wake_repair() {
         return refuse(StatusCode::CONFLICT, "history.repair is switched off");
     }
-    let id = admin.store.start_backfill(&by(&admin, &actor), &group, &topic, from, to).await?;
+    let id = admin.store.start_backfill(&by(&admin, &caller), &group, &topic, from, to).await?;
     admin.operator.wake_repair();
     one_backfill(&admin, id).await
 }
@@ -206,10 +206,10 @@ pub(super) async fn backfill(State(admin): State<Admin>, Path(id): Path<i64>) ->
 
 pub(super) async fn cancel_backfill(
     State(admin): State<Admin>,
-    actor: Extension<Actor>,
+    caller: Extension<Caller>,
     Path(id): Path<i64>,
 ) -> Answer {
-    let cancelled = admin.store.cancel_backfill(&by(&admin, &actor), id).await?;
+    let cancelled = admin.store.cancel_backfill(&by(&admin, &caller), id).await?;
     Ok(Json(json!({ "cancelled": cancelled })))
 }
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::Admin;
-use super::access::Actor;
+use super::access::Caller;
 use super::api::{Answer, by, read};
 use super::problem::Problem;
 use crate::store::{By, Error, PlanId};
@@ -16,13 +16,13 @@ use crate::sweep::{self, Asked};
 /// Makes a plan; nothing follows from it yet.
 pub(super) async fn make(
     State(admin): State<Admin>,
-    actor: Extension<Actor>,
+    caller: Extension<Caller>,
     body: Bytes,
 ) -> Answer {
     let asked: Asked = read(&body)?;
     let terms = admin.operator.sweep_terms();
     let rules = admin.operator.rules_version();
-    let by = by(&admin, &actor);
+    let by = by(&admin, &caller);
     let plan = sweep::make(admin.store.as_ref(), &by, &asked, &terms, rules).await?;
     shown(&admin, plan).await
 }
@@ -33,18 +33,18 @@ pub(super) async fn show(State(admin): State<Admin>, Path(plan): Path<PlanId>) -
 
 pub(super) async fn apply(
     State(admin): State<Admin>,
-    actor: Extension<Actor>,
+    caller: Extension<Caller>,
     Path(plan): Path<PlanId>,
 ) -> Answer {
-    turn(&admin, &actor, plan, Turn::Apply).await
+    turn(&admin, &caller, plan, Turn::Apply).await
 }
 
 pub(super) async fn cancel(
     State(admin): State<Admin>,
-    actor: Extension<Actor>,
+    caller: Extension<Caller>,
     Path(plan): Path<PlanId>,
 ) -> Answer {
-    turn(&admin, &actor, plan, Turn::Cancel).await
+    turn(&admin, &caller, plan, Turn::Cancel).await
 }
 
 #[derive(Clone, Copy)]
@@ -54,9 +54,9 @@ enum Turn {
 }
 
 /// Turns a plan and wakes whoever does the rest. Answers how it stands by then.
-async fn turn(admin: &Admin, actor: &Actor, plan: PlanId, turn: Turn) -> Answer {
+async fn turn(admin: &Admin, caller: &Caller, plan: PlanId, turn: Turn) -> Answer {
     known(admin, plan).await?;
-    let by: By = by(admin, actor);
+    let by: By = by(admin, caller);
     match turn {
         Turn::Apply => admin.store.apply(&by, plan).await,
         Turn::Cancel => admin.store.cancel(&by, plan).await,
