@@ -141,7 +141,8 @@ impl App {
             answer_timeout: Duration::from_millis(config.server.answer_timeout_ms),
         };
         let routes = http::callback_routes(&config.server.callback_path, webhook);
-        let callbacks = Listener::start(callbacks, routes, limits(&config.server))?;
+        let callbacks =
+            Listener::start(callbacks, routes, limits(&config.server, http::callback_wording))?;
         let sweeper = Arc::new(Sweeper::new(Arc::clone(&store) as _, Arc::clone(&clock)));
         let operator = Arc::new(Steering {
             store: Arc::clone(&store),
@@ -165,7 +166,8 @@ impl App {
             read_token: config.admin.read_token.get().cloned(),
         };
         let routes = http::admin_routes(admin, access);
-        let admin = Listener::start(admin_socket, routes, limits(&config.server))?;
+        let admin =
+            Listener::start(admin_socket, routes, limits(&config.server, http::admin_wording))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
@@ -464,7 +466,7 @@ fn roaming(config: &Config) -> Duration {
     Duration::from_hours(24 * u64::from(config.chat.roaming_days))
 }
 
-fn limits(server: &config::Server) -> Limits {
+fn limits(server: &config::Server, wording: http::Wording) -> Limits {
     let header = Duration::from_millis(server.header_timeout_ms);
     Limits {
         connections: server.max_connections,
@@ -474,5 +476,6 @@ fn limits(server: &config::Server) -> Limits {
             idle: Duration::from_millis(server.idle_timeout_ms),
         },
         stop_timeout: STOP_TIMEOUT,
+        wording,
     }
 }

@@ -1,26 +1,37 @@
 //! Accepting connections, with limits that `axum::serve` does not have: patience that ends, a cap on
 //! connections, and a stop that lets requests under way finish.
 //!
-//! HTTP/1.1 only: it is what Chat speaks (page `wh-overview`).
+//! HTTP/1.1 only: it is what Chat speaks (page `wh-overview`). Nothing is read after a request without
+//! a length of its own: what follows it on the same connection may be the rest of it in a proxy's
+//! eyes, or the other way round.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use super::timed::{Patience, Timed};
+use super::worded::{Worded, Wording};
 
 /// After a failure to accept, such as too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// Longest head, in bytes, and what a connection that sends one can make us hold.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Limits of a listener.
 #[derive(Clone, Debug)]
@@ -29,6 +40,8 @@ pub struct Limits {
     pub patience: Patience,
     /// Requests under way get so long to finish once the listener stops.
     pub stop_timeout: Duration,
+    /// How a request that is none is refused.
+    pub wording: Wording,
 }
 
 /// Binds an address.
@@ -86,7 +99,11 @@ async fn accept(
         };
         match accepted {
             Ok((stream, room)) => {
-                let served = serve(stream, routes.clone(), limits.patience, stop.clone());
+                // Answers are small and single: waiting to fill a segment would only delay them.
+                let _ = stream.set_nodelay(true);
+                let stream = Timed::new(stream, limits.patience);
+                let stream = Worded::new(stream, limits.wording);
+                let served = serve(stream, routes.clone(), stop.clone());
                 tasks.spawn(async move {
                     served.await;
                     drop(room);
@@ -110,16 +127,16 @@ async fn accept_one(
     Ok((stream, room))
 }
 
-async fn serve(stream: TcpStream, routes: Router, patience: Patience, stop: CancellationToken) {
-    // Answers are small and single: waiting to fill a segment would only delay them.
-    let _ = stream.set_nodelay(true);
+async fn serve<S>(stream: S, routes: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let answering = service_fn(|request| answer(routes.clone(), request));
     let connection = http1::Builder::new()
         // Patience is the stream's; see there why not hyper's.
         .header_read_timeout(None)
-        .serve_connection(
-            TokioIo::new(Timed::new(stream, patience)),
-            TowerToHyperService::new(routes),
-        );
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), answering);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -132,4 +149,14 @@ async fn serve(stream: TcpStream, routes: Router, patience: Patience, stop: Canc
         // Clients go away as they like.
         tracing::debug!(error = %error, "a connection broke");
     }
+}
+
+async fn answer(routes: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = routes.oneshot(request.map(Body::new)).await?;
+    if chunked {
+        // A length beside it, which another reader may believe, was dropped before it got here.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }

@@ -12,6 +12,7 @@ mod problem;
 mod telemetry;
 mod timed;
 mod webhook;
+mod worded;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,11 @@ use crate::intake::Intake;
 
 pub use access::Access;
 pub use admin::{Admin, Operator};
+pub use problem::wording as admin_wording;
 pub use telemetry::{Telemetry, telemetry};
 pub use timed::Patience;
+pub use webhook::wording as callback_wording;
+pub use worded::Wording;
 
 /// What the callback listener needs.
 #[derive(Clone)]

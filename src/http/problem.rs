@@ -21,14 +21,18 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let title = self.status.canonical_reason().unwrap_or("error");
-        let body = json!({
-            "type": "about:blank", "title": title, "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, kind, body.to_string()).into_response()
+        let (kind, body) = wording(self.status.as_u16(), &self.detail);
+        (self.status, [(header::CONTENT_TYPE, kind)], body).into_response()
     }
+}
+
+/// How the admin listener words a refusal.
+pub fn wording(status: u16, why: &str) -> (&'static str, String) {
+    let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let body = json!({
+        "type": "about:blank", "title": title.unwrap_or("error"), "status": status, "detail": why,
+    });
+    ("application/problem+json", body.to_string())
 }
 
 impl From<store::Error> for Problem {

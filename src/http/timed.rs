@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// How long a client may take.
@@ -27,8 +26,8 @@ pub struct Patience {
 }
 
 /// A stream that fails with [`io::ErrorKind::TimedOut`] when patience is at its end.
-pub(super) struct Timed {
-    stream: TcpStream,
+pub(super) struct Timed<S> {
+    stream: S,
     patience: Patience,
     deadline: Instant,
     receiving: bool,
@@ -37,8 +36,8 @@ pub(super) struct Timed {
     sleep: Pin<Box<Sleep>>,
 }
 
-impl Timed {
-    pub(super) fn new(stream: TcpStream, patience: Patience) -> Self {
+impl<S> Timed<S> {
+    pub(super) fn new(stream: S, patience: Patience) -> Self {
         let deadline = Instant::now() + patience.first_byte;
         let sleep = Box::pin(tokio::time::sleep_until(deadline));
         Self { stream, patience, deadline, receiving: false, sleep }
@@ -66,7 +65,7 @@ impl Timed {
     }
 }
 
-impl AsyncRead for Timed {
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -85,7 +84,7 @@ impl AsyncRead for Timed {
     }
 }
 
-impl AsyncWrite for Timed {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

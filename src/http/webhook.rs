@@ -107,12 +107,16 @@ pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 fn refuse(status: StatusCode, info: &str) -> Response {
-    let body = serde_json::json!({
-        "ActionStatus": "FAIL",
-        "ErrorCode": status.as_u16(),
-        "ErrorInfo": info,
-    });
-    json(status, body.to_string().into())
+    json(status, refusal(status.as_u16(), info).into())
+}
+
+/// How the callback listener words a refusal.
+pub fn wording(status: u16, why: &str) -> (&'static str, String) {
+    ("application/json", refusal(status, why))
+}
+
+fn refusal(status: u16, info: &str) -> String {
+    serde_json::json!({"ActionStatus": "FAIL", "ErrorCode": status, "ErrorInfo": info}).to_string()
 }
 
 /// Ends the connection with this answer: it may idle for long, and only Chat shall.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod backtest;
+mod bad_inputs;
 mod callback_listener;
 mod chat_client;
 mod letting_go;
