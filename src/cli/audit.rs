@@ -55,7 +55,7 @@ pub struct Which {
     sender: Option<String>,
     #[arg(long, value_name = "RULE_ID")]
     rule: Option<String>,
-    /// A verdict, a job state, a call's outcome, a gap's state, an act: what the list has
+    /// A verdict, a job state, a call's outcome, a gap's state, an act, right or wrong: what the list has
     #[arg(long)]
     state: Option<String>,
     /// From then on: 2h, 7d, or 2026-05-01T18:30Z
@@ -87,6 +87,8 @@ pub enum What {
     Quarantine,
     /// What operators did
     Operations,
+    /// What people said of what the rules found
+    Reviews,
 }
 
 impl Which {
@@ -121,6 +123,7 @@ impl What {
             Self::Conflicts => View::Conflicts,
             Self::Quarantine => View::Quarantine,
             Self::Operations => View::Operations,
+            Self::Reviews => View::Reviews,
         }
     }
 
@@ -172,6 +175,9 @@ impl What {
             }
             Self::Quarantine => &["received_at_iso", "command", "reason"],
             Self::Operations => &["at_iso", "actor", "act", "detail"],
+            Self::Reviews => {
+                &["at_iso", "reviewer", "group_id", "msg_seq", "rule_id", "verdict", "note"]
+            }
         }
     }
 }

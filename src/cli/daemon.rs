@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use super::settings::Settings;
 use crate::app;
 use crate::config::Config;
-use crate::model::{Clock, RuleId, RulesVersion, SystemClock, Timestamp};
+use crate::model::{Clock, MessageKey, RuleId, RulesVersion, SystemClock, Timestamp};
 use crate::retention::{self, Days};
 use crate::store::sqlite::Sqlite;
 use crate::store::{
-    Audit, By, Control, Error, Filter, JobChange, JobFilter, PlanId, Plans, Pruned, View,
+    Audit, By, Control, Error, Filter, JobChange, JobFilter, PlanId, Plans, Pruned, Review,
+    Reviews, View,
 };
 use crate::sweep::{self, Asked, Terms};
 
@@ -57,6 +58,20 @@ pub struct Database {
     terms: Terms,
     /// The rules file of the configuration.
     rules: PathBuf,
+}
+
+/// A review as a command says it.
+pub struct Reviewed {
+    pub which: Which,
+    pub rule: Option<String>,
+    pub right: bool,
+    pub note: String,
+}
+
+/// Messages by their numbers, or one by its sequence.
+pub enum Which {
+    Numbers(Vec<i64>),
+    Key { group: String, topic: String, seq: u64 },
 }
 
 impl Reach {
@@ -259,6 +274,80 @@ impl Target {
                 database.store.cancel(&self.by(), plan).await?;
                 sweep::finish(&database.store, plan, &SystemClock).await?;
                 self.plan(plan).await
+            }
+        }
+    }
+
+    /// One page of what waits to be reviewed, as objects.
+    pub async fn to_review(&self, filter: &Filter) -> Result<(Vec<Value>, Option<i64>)> {
+        match self {
+            Self::Daemon(daemon) => {
+                let said = daemon.get("/api/v1/reviews/waiting", &query(filter)).await?;
+                let rows = said["rows"].as_array().cloned().unwrap_or_default();
+                Ok((rows, said["next"].as_i64()))
+            }
+            Self::Database(database) => {
+                let page = database.store.to_review(filter).await?;
+                Ok((page.objects(), page.next))
+            }
+        }
+    }
+
+    /// Keeps a review. Answers how many messages it is about.
+    pub async fn review(&self, reviewed: &Reviewed) -> Result<u64> {
+        let Reviewed { which, rule, right, note } = reviewed;
+        match self {
+            Self::Daemon(daemon) => {
+                let mut body = match which {
+                    Which::Numbers(numbers) => json!({ "messages": numbers }),
+                    Which::Key { group, topic, seq } => {
+                        json!({ "group": group, "topic": topic, "seq": seq })
+                    }
+                };
+                body["rule"] = json!(rule);
+                body["verdict"] = json!(if *right { "right" } else { "wrong" });
+                body["note"] = json!(note);
+                let said = daemon.post("/api/v1/reviews", &body).await?;
+                Ok(said["reviewed"].as_u64().unwrap_or(0))
+            }
+            Self::Database(database) => {
+                let messages = match which {
+                    Which::Numbers(numbers) => numbers.clone(),
+                    Which::Key { group, topic, seq } => {
+                        let key = MessageKey {
+                            group_id: group.as_str().into(),
+                            topic_id: topic.as_str().into(),
+                            msg_seq: *seq,
+                        };
+                        let found = database.store.message_id(&key).await?;
+                        vec![found.with_context(|| format!("{key} was never recorded"))?]
+                    }
+                };
+                let count = messages.len() as u64;
+                let rule = rule.as_deref().map(RuleId::from);
+                let review = Review { messages, rule, right: *right, note: note.clone() };
+                database.store.review(&self.by(), &review).await?;
+                Ok(count)
+            }
+        }
+    }
+
+    /// How often each rule was right, as objects.
+    pub async fn precision(&self) -> Result<Vec<Value>> {
+        match self {
+            Self::Daemon(daemon) => {
+                let said = daemon.get("/api/v1/reviews/precision", &[]).await?;
+                Ok(said["rows"].as_array().cloned().unwrap_or_default())
+            }
+            Self::Database(database) => {
+                let said = database.store.precision().await?.into_iter();
+                let object = |said: crate::store::Precision| {
+                    json!({
+                        "rule": said.rule, "right": said.right, "wrong": said.wrong,
+                        "precision": said.share(),
+                    })
+                };
+                Ok(said.map(object).collect())
             }
         }
     }

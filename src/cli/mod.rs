@@ -28,6 +28,7 @@ pub mod migrate;
 pub mod output;
 pub mod pause;
 pub mod recall;
+pub mod review;
 pub mod rules;
 pub mod scan;
 pub mod serve;
@@ -61,6 +62,7 @@ enum Command {
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Audit(audit::Args),
+    Review(review::Args),
     Jobs(jobs::Args),
     Guard(guard::Args),
     Backfill(backfill::Args),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Review(args) => review::run(&args),
         Command::Jobs(args) => jobs::run(&args),
         Command::Guard(args) => guard::run(&args),
         Command::Backfill(args) => backfill::run(&args),

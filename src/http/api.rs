@@ -258,18 +258,24 @@ pub(super) async fn backfills(State(admin): State<Admin>, Query(listed): Query<L
     page(&admin, View::Backfills, listed).await
 }
 
-async fn page(admin: &Admin, view: View, listed: Listed) -> Answer {
-    let filter = Filter {
-        group: listed.group,
-        topic: listed.topic,
-        sender: listed.sender,
-        rule: listed.rule,
-        state: listed.state,
-        since: listed.since.map(Timestamp),
-        until: listed.until.map(Timestamp),
-        cursor: listed.cursor,
-        limit: listed.limit.unwrap_or(0).min(MOST_ROWS),
-    };
-    let page = admin.store.page(view, &filter).await?;
+pub(super) async fn page(admin: &Admin, view: View, listed: Listed) -> Answer {
+    let page = admin.store.page(view, &listed.filter()).await?;
     Ok(Json(json!({ "rows": page.objects(), "next": page.next })))
+}
+
+impl Listed {
+    /// The rows that are meant.
+    pub(super) fn filter(self) -> Filter {
+        Filter {
+            group: self.group,
+            topic: self.topic,
+            sender: self.sender,
+            rule: self.rule,
+            state: self.state,
+            since: self.since.map(Timestamp),
+            until: self.until.map(Timestamp),
+            cursor: self.cursor,
+            limit: self.limit.unwrap_or(0).min(MOST_ROWS),
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod api;
 pub mod listener;
 mod plans;
 mod problem;
+mod reviews;
 mod telemetry;
 mod timed;
 mod webhook;
@@ -67,6 +68,9 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
         .route("/api/v1/plans/{plan}", get(plans::show))
         .route("/api/v1/plans/{plan}/apply", post(plans::apply))
         .route("/api/v1/plans/{plan}/cancel", post(plans::cancel))
+        .route("/api/v1/reviews", get(reviews::list).post(reviews::make))
+        .route("/api/v1/reviews/waiting", get(reviews::waiting))
+        .route("/api/v1/reviews/precision", get(reviews::precision))
         .route("/api/v1/erase", post(api::erase))
         .route("/api/v1/prune", post(api::prune))
         .route("/api/v1/{view}", get(api::list))

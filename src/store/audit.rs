@@ -36,10 +36,11 @@ pub enum View {
     Backfills,
     Operations,
     Plans,
+    Reviews,
 }
 
 impl View {
-    const WORDS: [(&'static str, Self); 11] = [
+    const WORDS: [(&'static str, Self); 12] = [
         ("messages", Self::Messages),
         ("verdicts", Self::Verdicts),
         ("conflicts", Self::Conflicts),
@@ -51,6 +52,7 @@ impl View {
         ("backfills", Self::Backfills),
         ("operations", Self::Operations),
         ("plans", Self::Plans),
+        ("reviews", Self::Reviews),
     ];
 
     /// The view that a word of commands and paths stands for.

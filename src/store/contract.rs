@@ -1,8 +1,10 @@
 //! The tests that every backend has to pass. A backend calls [`contract_tests`] with a function that
 //! makes an empty store.
 
+mod figures;
 mod gaps;
 mod retention;
+mod reviews;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +59,13 @@ macro_rules! contract_tests {
             a_plan_leaves_out_what_was_dealt_with_meanwhile,
             what_was_never_recorded_can_be_meant,
             a_sweeps_retry_ends_with_its_plan,
+            what_was_matched_waits_until_somebody_looked,
+            the_latest_word_on_a_rule_counts,
+            a_review_that_makes_no_sense_changes_nothing,
+            figures_say_what_was_recalled_and_how_fast,
+            figures_rank_rules_groups_and_senders,
+            a_message_is_told_with_everything_about_it,
+            held_jobs_come_oldest_first_with_their_hits,
         );
     };
     (@each $fresh:expr; $($name:ident),+ $(,)?) => {
@@ -72,8 +81,10 @@ macro_rules! contract_tests {
     };
 }
 pub(super) use contract_tests;
+pub(super) use figures::*;
 pub(super) use gaps::*;
 pub(super) use retention::*;
+pub(super) use reviews::*;
 
 const NOW: Timestamp = Timestamp(1_764_000_000_000);
 const VERSION: &str = "v1";

@@ -13,17 +13,20 @@ mod backfills;
 #[cfg(test)]
 mod contract;
 mod control;
+mod figures;
 mod gaps;
 mod intake;
 mod jobs;
 mod plans;
 mod replay;
 mod retention;
+mod reviews;
 pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
 pub use backfills::{Backfill, BackfillStep, Backfills, StepOutcome};
 pub use control::{By, Control, JobChange, JobFilter, Pause, QUELL, Tripped};
+pub use figures::{Bucket, Figures, HeldJob, Ranked, RuleFigures, SenderFigures, Story, TopPlaces};
 pub use gaps::{
     Explained, Finding, Gaps, Known, NewGap, NotedGaps, OpenGap, Reached, Seen, Sighting,
     Sightings, Unexplained,
@@ -38,14 +41,25 @@ pub use jobs::{
 pub use plans::{Meant, MeantMessage, NewPlan, Plan, PlanId, PlannedMessage, Plans};
 pub use replay::{JudgedMessage, JudgedPage, PastHit, Replay, Stretch};
 pub use retention::{Cutoffs, Erased, Pruned, Retention};
+pub use reviews::{Precision, Review, Reviews};
 
 /// All roles of one backend.
 pub trait Store:
-    Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Backfills + Retention
+    Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Backfills + Retention + Reviews + Figures
 {
 }
-impl<T: Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Backfills + Retention> Store
-    for T
+impl<T> Store for T where
+    T: Intake
+        + Jobs
+        + Control
+        + Audit
+        + Replay
+        + Plans
+        + Gaps
+        + Backfills
+        + Retention
+        + Reviews
+        + Figures
 {
 }
 

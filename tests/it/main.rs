@@ -13,6 +13,7 @@ mod operating;
 mod process;
 mod proved;
 mod repair;
+mod reviews;
 mod rules_cases;
 mod rules_engine;
 mod rules_files;

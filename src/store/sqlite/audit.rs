@@ -117,6 +117,14 @@ fn shape(view: View) -> Shape {
             state: Some("act = ?"),
             ..plain
         },
+        View::Reviews => Shape {
+            name: "v_reviews",
+            id: "review_id",
+            time: "at",
+            rule: Some("rule_id = ?"),
+            state: Some("verdict = ?"),
+            ..plain
+        },
         View::Plans => Shape {
             name: "v_plans",
             id: "plan_id",
@@ -230,19 +238,17 @@ fn select(shape: &Shape, filter: &Filter, limit: usize) -> Result<(String, Vec<C
     Ok((sql, values))
 }
 
-fn page(rows: &[SqliteRow], shape: &Shape, limit: usize) -> Page {
+/// All rows as the only page.
+pub(super) fn whole(rows: &[SqliteRow]) -> Page {
     let columns: Vec<String> = rows.first().map_or_else(Vec::new, |row| {
         row.columns().iter().map(|column| column.name().to_owned()).collect()
     });
-    let mut page = Page {
-        rows: rows
-            .iter()
-            .take(limit)
-            .map(|row| (0..row.len()).map(|at| cell(row, at)).collect())
-            .collect(),
-        columns,
-        next: None,
-    };
+    let cells = |row: &SqliteRow| (0..row.len()).map(|at| cell(row, at)).collect();
+    Page { columns, rows: rows.iter().map(cells).collect(), next: None }
+}
+
+fn page(rows: &[SqliteRow], shape: &Shape, limit: usize) -> Page {
+    let mut page = whole(&rows[..rows.len().min(limit)]);
     if rows.len() > limit
         && let Some(last) = page.rows.last()
         && let Cell::Integer(id) = page.cell(last, shape.id)

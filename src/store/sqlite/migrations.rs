@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "gaps", include_str!("../../../migrations/sqlite/0002_gaps.sql")),
     (3, "plans", include_str!("../../../migrations/sqlite/0003_plans.sql")),
     (4, "audit", include_str!("../../../migrations/sqlite/0004_audit.sql")),
+    (5, "reviews", include_str!("../../../migrations/sqlite/0005_reviews.sql")),
 ];
 
 /// The schema version that this quell works with.

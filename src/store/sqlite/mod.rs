@@ -6,9 +6,11 @@
 //! database keeps a second daemon out.
 
 mod audit;
+mod axis;
 mod backfills;
 mod control;
 mod conversations;
+mod figures;
 mod gaps;
 mod intake;
 mod jobs;
@@ -19,6 +21,7 @@ mod plans;
 mod record;
 mod replay;
 mod retention;
+mod reviews;
 mod rows;
 mod writer;
 

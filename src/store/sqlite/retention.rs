@@ -207,6 +207,7 @@ impl PruneSome {
         let these = serde_json::json!(old).to_string();
         for sql in [
             "delete from hits where message_id in (select value from json_each(?))",
+            "delete from reviews where message_id in (select value from json_each(?))",
             "delete from conflicts where message_id in (select value from json_each(?))",
             "delete from messages where message_id in (select value from json_each(?))",
         ] {
