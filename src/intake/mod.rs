@@ -20,7 +20,8 @@ use crate::model::{
 };
 use crate::rules::{CompiledRules, Windows};
 use crate::store::{
-    By, Destroyed, Error, NewJob, QUELL, Quarantined, Recalled, Record, Recorded, RuleSet, Store,
+    By, Destroyed, Error, Explained, NewJob, QUELL, Quarantined, Recalled, Record, Recorded,
+    RuleSet, Store,
 };
 
 pub use guard::Limits;
@@ -182,14 +183,39 @@ impl Intake {
         Ok(Taken::Noted)
     }
 
-    /// Takes in a message that no callback brought, or that is another by now. It is judged by the
-    /// rules in force, and recalled like any other.
-    pub async fn take_history(&self, message: Message) -> Result<Judged, Error> {
+    /// Takes in messages that no callback brought, with what is known by now of the sequences around
+    /// them. They are judged by the rules in force, in this order, and recalled like any other.
+    pub async fn take_history(
+        &self,
+        messages: Vec<Message>,
+        explained: Explained,
+    ) -> Result<Vec<Judged>, Error> {
+        let judged = messages.into_iter().map(|message| self.judge(message));
+        let (records, pending): (Vec<_>, Vec<_>) = judged.unzip();
+        let recorded = self.store.explain(explained, records).await;
+        let mut taken = Vec::with_capacity(pending.len());
+        for (at, pending) in pending.into_iter().enumerate() {
+            let recorded = recorded.as_ref().map(|all| all[at]).map_err(Clone::clone);
+            taken.push(self.conclude(pending, recorded).await);
+        }
+        recorded?;
+        taken.into_iter().collect()
+    }
+
+    /// Takes in a message that is another by now than when it was judged.
+    pub async fn take_edited(&self, message: Message) -> Result<Judged, Error> {
         self.record(message).await
     }
 
     /// Judges a message and records it with what follows.
     async fn record(&self, message: Message) -> Result<Judged, Error> {
+        let (record, pending) = self.judge(message);
+        let recorded = self.store.record(record).await;
+        self.conclude(pending, recorded).await
+    }
+
+    /// Judges a message. Answers what is to be recorded, and what is left to do then.
+    fn judge(&self, message: Message) -> (Record, Pending) {
         let rules = self.rules.load();
         let signals = self.windows.observe(&rules, &message);
         let judgement = rules.judge(&message, &signals);
@@ -201,16 +227,22 @@ impl Intake {
             let RequestedBy::Rule(rule) = &job.requested_by else { return None };
             Some((message.sender.clone(), rule.clone()))
         });
-        // The record goes to the store, so what is told of it afterwards is kept here.
+        // The record goes to the store, so what is told of it afterwards is kept apart.
         let told = told(&message, &judgement);
-        let recall = job.is_some();
-        let recorded = self.store.record(Record { message, judgement, signals, job }).await;
+        let pending = Pending { told, going, trips, recall: job.is_some() };
+        (Record { message, judgement, signals, job }, pending)
+    }
+
+    /// Does what is left to do once it is known what became of a record.
+    async fn conclude(
+        &self,
+        pending: Pending,
+        recorded: Result<Recorded, Error>,
+    ) -> Result<Judged, Error> {
+        let Pending { told, going, trips, recall } = pending;
         if matches!(recorded, Ok(Recorded::New | Recorded::Conflict)) {
             told.tell();
-        }
-        if let Some((sender, rule)) = going
-            && !matches!(recorded, Ok(Recorded::New | Recorded::Conflict))
-        {
+        } else if let Some((sender, rule)) = going {
             self.guard.refund(&sender, &rule);
         }
         for (rule, why) in trips {
@@ -256,6 +288,16 @@ impl Intake {
         };
         Some(job)
     }
+}
+
+/// What is left to do for a judged message once it is known what became of its record.
+struct Pending {
+    told: Told,
+    /// Whose recall by which rule counts against the caps.
+    going: Option<(UserId, RuleId)>,
+    /// Rules that tripped, and why.
+    trips: Vec<(RuleId, String)>,
+    recall: bool,
 }
 
 /// What is counted and logged of a judgement once it is stored.

@@ -111,8 +111,11 @@ async fn load(shared: &Shared) -> Result<i64, Error> {
             ledger.cover(conversation, from, to);
         }
     }
-    let active_since = shared.clock.now().before(shared.options.probe_active);
     let known: Vec<_> = ledger.conversations().collect();
+    // Active is whoever was so before this process's predecessor ended, however long ago that was.
+    let latest = known.iter().filter_map(|conversation| ledger.seen_at(*conversation)).max();
+    let heard = latest.map_or(shared.clock.now(), |latest| latest.min(shared.clock.now()));
+    let active_since = heard.before(shared.options.probe_active);
     let mut probes = lock(&shared.probes);
     // Each conversation is followed once, also one that woke while this was read.
     *probes = Probes::new(shared.options.probe_after, shared.options.probe_active);

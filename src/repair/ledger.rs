@@ -19,6 +19,10 @@ use crate::store::{ConversationId, NewGap, NotedGaps, Reached, Seen};
 /// Holes kept in memory at most. When there are more, all are noted at once, however fresh.
 const MAX_HOLES: usize = 50_000;
 
+/// A sequence that lies farther above the newest one that Chat has was never given to a message: what
+/// is said while Chat answers is much less, and online-only messages are not kept by Chat either.
+const FAR: u32 = 10_000;
+
 /// How far each conversation has come, and its fresh holes.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -43,8 +47,18 @@ struct Reach {
     has_history: bool,
     /// Whether gaps of it were noted, so that late messages matter.
     has_gaps: bool,
-    /// Whether somebody has been told that it is alive.
-    awake: bool,
+    life: Life,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Life {
+    /// Whoever asks quiet conversations wants to be told when something is said.
+    #[default]
+    Asleep,
+    /// That was told.
+    Awake,
+    /// The group or topic is no more. What comes late is still accounted for.
+    Ended,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +81,9 @@ impl Ledger {
         *reach = Reach {
             high: clip(reached.high),
             seen_at: seconds(reached.received_at),
-            has_history: reached.has_history,
+            has_history: reached.has_history && !reached.has_ended,
             has_gaps: reached.has_gaps,
-            awake: false,
+            life: if reached.has_ended { Life::Ended } else { Life::Asleep },
         };
     }
 
@@ -88,14 +102,14 @@ impl Ledger {
         let (high, known) = (reach.high, reach.seen_at > 0);
         reach.high = high.max(seq);
         reach.seen_at = reach.seen_at.max(seconds(seen.received_at));
-        reach.has_history = seen.has_history;
-        if seen.has_history && !reach.awake {
-            reach.awake = true;
+        reach.has_history = seen.has_history && reach.life != Life::Ended;
+        if reach.has_history && reach.life == Life::Asleep {
+            reach.life = Life::Awake;
             self.woken.push(seen.conversation_id);
         }
         let reach = self.conversations[at];
         if !known {
-            if seq > 1 && seen.source == Source::Callback && seen.has_history {
+            if seq > 1 && seen.source == Source::Callback && reach.has_history {
                 self.firsts.push((seen.conversation_id, seen.msg_seq));
             }
         } else if seq > high + 1 {
@@ -121,10 +135,23 @@ impl Ledger {
         let (high, known) = (reach.high, reach.seen_at > 0);
         reach.high = high.max(to);
         reach.seen_at = reach.seen_at.max(1);
+        // A callback may still come for what was found missing there.
+        reach.has_gaps = true;
         if known && from > high.saturating_add(1) {
             self.open(at, high + 1, from - 1, Timestamp::default(), by);
         }
         self.fill(at, from, to);
+    }
+
+    /// Takes in the newest sequence that Chat has. A callback that told of one far above it was no
+    /// guide to what is missing: from here on the account goes by Chat again.
+    pub fn newest(&mut self, conversation: ConversationId, newest: MsgSeq) {
+        let Some(at) = index(conversation) else { return };
+        let newest = clip(newest);
+        let reach = self.reach(at);
+        if reach.seen_at > 0 && reach.high > newest.saturating_add(FAR) {
+            reach.high = newest;
+        }
     }
 
     /// Conversations in which something was said since they were last let sleep.
@@ -135,29 +162,33 @@ impl Ledger {
     /// Wants to be told when something is said in a conversation again.
     pub fn let_sleep(&mut self, conversation: ConversationId) {
         if let Some(at) = index(conversation) {
-            self.reach(at).awake = false;
+            self.reach(at).become_unless_ended(Life::Asleep);
         }
     }
 
     /// Need not be told when something is said in a conversation.
     pub fn keep_awake(&mut self, conversation: ConversationId) {
         if let Some(at) = index(conversation) {
-            self.reach(at).awake = true;
+            self.reach(at).become_unless_ended(Life::Awake);
         }
     }
 
     /// Conversations known so far, those without a message left out.
     pub fn conversations(&self) -> impl Iterator<Item = ConversationId> {
-        let alive = self.conversations.iter().enumerate().filter(|(_, reach)| reach.seen_at > 0);
+        let is_alive = |reach: &Reach| reach.seen_at > 0 && reach.life != Life::Ended;
+        let alive = self.conversations.iter().enumerate().filter(move |(_, it)| is_alive(it));
         alive.map(|(at, _)| number(at).into())
     }
 
-    /// Forgets a conversation that is no more.
+    /// Takes in that a conversation is no more. Its holes need not last any longer: nobody will ever
+    /// tell of them.
     pub fn end(&mut self, conversation: ConversationId) {
         let Some(at) = index(conversation) else { return };
-        *self.reach(at) = Reach::default();
-        let gone = self.holes.remove(&number(at)).map_or(0, |holes| holes.len());
-        self.hole_count -= gone;
+        let reach = self.reach(at);
+        (reach.life, reach.has_history) = (Life::Ended, false);
+        for hole in self.holes.get_mut(&number(at)).into_iter().flatten() {
+            hole.since = Timestamp::default();
+        }
     }
 
     /// What has to be noted by now: holes that have lasted, first sequences, late messages, and up to
@@ -170,7 +201,8 @@ impl Ledger {
         let (conversations, count) = (&mut self.conversations, &mut self.hole_count);
         self.holes.retain(|&conversation, holes| {
             holes.retain(|hole| {
-                let due = all || hole.since <= before;
+                // What was revealed in the future was revealed before the clock was set back.
+                let due = all || hole.since <= before || hole.since > now;
                 if due {
                     let reach = &mut conversations[conversation as usize];
                     reach.has_gaps = true;
@@ -209,11 +241,13 @@ impl Ledger {
         self.late.extend(noted.late);
     }
 
-    /// When the latest message of a conversation came; `None` where there was none.
+    /// When the latest message of a conversation came; `None` where there was none, and where it is
+    /// no more.
     #[must_use]
     pub fn seen_at(&self, conversation: ConversationId) -> Option<Timestamp> {
         let reach = self.conversations.get(index(conversation)?)?;
-        (reach.seen_at > 0).then(|| Timestamp(i64::from(reach.seen_at) * 1000))
+        let alive = reach.seen_at > 0 && reach.life != Life::Ended;
+        alive.then(|| Timestamp(i64::from(reach.seen_at) * 1000))
     }
 
     /// Whether Chat keeps a history of a conversation.
@@ -267,6 +301,14 @@ impl Ledger {
             *holes = left;
         }
         filled
+    }
+}
+
+impl Reach {
+    fn become_unless_ended(&mut self, life: Life) {
+        if self.life != Life::Ended {
+            self.life = life;
+        }
     }
 }
 
@@ -339,6 +381,49 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_conversation_leaves_no_hole_unnoted() {
+        let mut ledger = Ledger::default();
+        ledger.observe(&seen(1, 1, 1));
+        ledger.observe(&seen(1, 5, 2));
+        ledger.end(1);
+        assert_eq!((ledger.seen_at(1), ledger.conversations().count()), (None, 0));
+        ledger.observe(&seen(1, 7, 3));
+        let due = ledger.due(START, GRACE);
+        assert_eq!((runs(&due), due.gaps[0].repairable), (vec![(2, 4)], false));
+        let later = ledger.due(START.after(GRACE), GRACE);
+        assert_eq!((runs(&later), later.firsts.len()), (vec![(6, 6)], 0));
+        // One that ended before anything of it was seen here.
+        ledger.end(2);
+        ledger.observe(&seen(2, 9, 4));
+        assert!(ledger.due(START, GRACE).firsts.is_empty());
+        assert!(!ledger.woken().contains(&2));
+    }
+
+    #[test]
+    fn a_clock_set_back_holds_nothing_up() {
+        let mut ledger = Ledger::default();
+        ledger.observe(&seen(1, 1, 1));
+        ledger.observe(&seen(1, 5, 2));
+        let an_hour_earlier = START.before(Duration::from_hours(1));
+        assert_eq!(runs(&ledger.due(an_hour_earlier, GRACE)), [(2, 4)]);
+    }
+
+    #[test]
+    fn chat_knows_better_what_its_newest_sequence_is() {
+        let mut ledger = Ledger::default();
+        ledger.observe(&seen(1, 10, 1));
+        ledger.observe(&seen(1, 4_000_000_000, 2));
+        let _ = ledger.due(START.after(GRACE), GRACE);
+        ledger.newest(1, 10);
+        ledger.observe(&seen(1, 13, 3));
+        assert_eq!(runs(&ledger.due(START.after(GRACE), GRACE)), [(11, 12)]);
+        // A little ahead is what was said meanwhile.
+        ledger.newest(1, 9);
+        ledger.observe(&seen(1, 14, 4));
+        assert_eq!(ledger.fresh_holes(), 0);
+    }
+
+    #[test]
     fn what_could_not_be_noted_comes_again() {
         let mut ledger = Ledger::default();
         ledger.observe(&seen(1, 1, 1));
@@ -400,6 +485,7 @@ mod tests {
                         high: high.unwrap_or(0),
                         received_at: START,
                         has_history: true,
+                        has_ended: false,
                         has_gaps: !open.is_empty(),
                         noted: Vec::new(),
                     });

@@ -4,8 +4,14 @@ use metrics::{counter, describe_counter};
 
 use crate::store::{Finding, NotedGaps};
 
-const FINDINGS: [Finding; 5] =
-    [Finding::Message, Finding::System, Finding::Recalled, Finding::Expired, Finding::Absent];
+const FINDINGS: [Finding; 6] = [
+    Finding::Message,
+    Finding::System,
+    Finding::Recalled,
+    Finding::Expired,
+    Finding::Absent,
+    Finding::Unreadable,
+];
 
 /// Says what each metric means, and starts those with known labels at 0.
 pub(super) fn describe() {
@@ -45,8 +51,12 @@ pub(super) fn explained(finding: Finding, sequences: u64) {
         Finding::Recalled => "recalled",
         Finding::Expired => "expired",
         Finding::Absent => "absent",
+        Finding::Unreadable => "unreadable",
     };
     counter!("quell_explained_sequences_total", "found" => found).increment(sequences);
+    if finding == Finding::Unreadable {
+        unrepairable(sequences);
+    }
 }
 
 pub(super) fn unrepairable(sequences: u64) {

@@ -21,6 +21,7 @@ mod puller;
 mod reread;
 mod work;
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +82,10 @@ struct Shared {
     ledger: Mutex<Ledger>,
     probes: Mutex<Probes>,
     trouble: Mutex<puller::Trouble>,
+    /// How many pages in a row told a backfill nothing.
+    barren: Mutex<HashMap<i64, u32>>,
+    /// Messages that could not be read once more and will be tried again.
+    reread_again: Mutex<VecDeque<work::Stretch>>,
     /// There may be something to pull.
     wake: Notify,
     /// There may be something to note.
@@ -114,6 +119,8 @@ impl Repair {
             ledger: Mutex::default(),
             probes: Mutex::new(probes),
             trouble: Mutex::default(),
+            barren: Mutex::default(),
+            reread_again: Mutex::default(),
             wake: Notify::new(),
             note: Notify::new(),
             stop: CancellationToken::new(),

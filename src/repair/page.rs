@@ -13,6 +13,8 @@ pub struct Asked {
     pub to: Option<MsgSeq>,
     /// The smallest sequence of interest; `None` where the page may end where it likes.
     pub from: Option<MsgSeq>,
+    /// Entries.
+    pub number: u32,
     /// Messages sent earlier are of no interest, nor is anything below them.
     pub not_before: Timestamp,
 }
@@ -29,6 +31,8 @@ pub struct Stretch {
     unlisted: Finding,
     /// Whether there is more of interest below.
     pub more: bool,
+    /// Whether it holds nothing but what has expired or was never stored.
+    pub barren: bool,
 }
 
 /// What follows from a page.
@@ -46,19 +50,28 @@ impl Stretch {
     /// `None` where the page tells nothing.
     #[must_use]
     pub fn of(page: Page, asked: Asked) -> Option<Self> {
-        let finished = page.finished;
+        let (finished, unreadable) = (page.finished, page.unreadable);
         let mut entries = page.entries;
         entries.retain(|entry| asked.to.is_none_or(|to| entry.msg_seq <= to));
         entries.sort_by_key(|entry| entry.msg_seq);
         entries.dedup_by_key(|entry| entry.msg_seq);
         let to = asked.to.or_else(|| entries.last().map(|entry| entry.msg_seq))?;
         let smallest = entries.first().map(|entry| entry.msg_seq);
-        let mut from = match (finished, asked.from) {
-            // Nothing lies below but what has expired or never was.
-            (Finished::All | Finished::MoreExpired, Some(from)) => from,
-            _ => smallest?.max(asked.from.unwrap_or(0)),
+        let lowest = asked.from.unwrap_or(1).max(1);
+        let told = match finished {
+            // That everything asked for is there says nothing of what lies below.
+            Finished::All => {
+                let last = (to + 1).saturating_sub(asked.number.into());
+                smallest.map_or(last, |smallest| smallest.min(last))
+            }
+            Finished::More => smallest?,
+            // What is older has expired as well.
+            Finished::MoreExpired => lowest,
         };
-        let mut more = finished == Finished::More && from > asked.from.unwrap_or(1).max(1);
+        // Sequences above the newest entry are not in history, however many were asked for.
+        let mut from = told.max(lowest);
+        let mut more = from > lowest && smallest.is_some();
+        let barren = entries.iter().all(|entry| entry.kind == EntryKind::Hole);
         let too_old = entries.iter().rev().find(|entry| is_before(entry, asked.not_before));
         if let Some(too_old) = too_old {
             from = from.max(too_old.msg_seq + 1);
@@ -66,10 +79,12 @@ impl Stretch {
         }
         entries.retain(|entry| entry.msg_seq >= from);
         let unlisted = match finished {
+            // One of them may be what could not be read.
+            _ if unreadable > 0 => Finding::Unreadable,
             Finished::MoreExpired => Finding::Expired,
             Finished::All | Finished::More => Finding::Absent,
         };
-        (from <= to).then_some(Self { from, to, entries, unlisted, more })
+        (from <= to).then_some(Self { from, to, entries, unlisted, more, barren })
     }
 
     /// What follows from it, given what is known.
@@ -170,7 +185,7 @@ mod tests {
     }
 
     fn asked(from: MsgSeq, to: MsgSeq) -> Asked {
-        Asked { to: Some(to), from: Some(from), not_before: Timestamp(0) }
+        Asked { to: Some(to), from: Some(from), number: 20, not_before: Timestamp(0) }
     }
 
     #[test]
@@ -209,16 +224,38 @@ mod tests {
         let account = stretch.unwrap().account(&Known { messages: vec![7], ..Known::default() });
         assert_eq!(
             account.runs,
-            [
-                (2, 2, Finding::Absent),
-                (3, 3, Finding::Message),
-                (4, 6, Finding::Absent),
-                (8, 9_000_000, Finding::Absent),
-            ]
+            [(3, 3, Finding::Message), (4, 6, Finding::Absent), (8, 9_000_000, Finding::Absent),]
         );
+        let below = Stretch::of(page(vec![message(3, 9)], Finished::More), asked(9, 9_000_000));
+        let account = below.unwrap().account(&Known::default());
+        assert_eq!(account.runs, [(9, 9_000_000, Finding::Absent)]);
+        let odd = Page { unreadable: 1, ..page(vec![message(3, 9)], Finished::All) };
+        let odd = Stretch::of(odd, asked(3, 4)).unwrap().account(&Known::default());
+        assert_eq!(odd.runs, [(3, 3, Finding::Message), (4, 4, Finding::Unreadable)]);
         let expired = Stretch::of(page(vec![], Finished::MoreExpired), asked(5, 6)).unwrap();
         assert_eq!(expired.account(&Known::default()).runs, [(5, 6, Finding::Expired)]);
         assert!(Stretch::of(page(vec![], Finished::More), asked(5, 6)).is_none());
+    }
+
+    #[test]
+    fn a_full_page_says_nothing_of_what_lies_below() {
+        // Chat says that everything asked for is there, or that there is more: both mean this.
+        for finished in [Finished::All, Finished::More] {
+            let entries = (41..=60).rev().map(|seq| message(seq, 9)).collect();
+            let stretch = Stretch::of(page(entries, finished), asked(1, 60)).unwrap();
+            assert_eq!((stretch.from, stretch.to, stretch.more), (41, 60, true), "{finished:?}");
+        }
+        let few = page(vec![message(60, 9), other(55, EntryKind::Hole)], Finished::All);
+        let stretch = Stretch::of(few, asked(1, 60)).unwrap();
+        assert_eq!((stretch.from, stretch.more, stretch.barren), (41, true, false));
+        let cut_short = page(vec![message(60, 9), message(55, 9)], Finished::More);
+        assert_eq!(Stretch::of(cut_short, asked(1, 60)).unwrap().from, 55);
+        let last = page(vec![message(2, 9), message(1, 9)], Finished::All);
+        assert!(!Stretch::of(last, asked(1, 2)).unwrap().more);
+        let none = Stretch::of(page(vec![], Finished::All), asked(1, 60)).unwrap();
+        assert_eq!((none.from, none.more), (41, false));
+        let holes = page(vec![other(60, EntryKind::Hole)], Finished::All);
+        assert!(Stretch::of(holes, asked(1, 60)).unwrap().barren);
     }
 
     #[test]
@@ -230,7 +267,7 @@ mod tests {
             other(27, EntryKind::System),
             message(26, 50),
         ];
-        let newest = Asked { to: None, from: None, not_before: Timestamp(45_900) };
+        let newest = Asked { to: None, from: None, number: 20, not_before: Timestamp(45_900) };
         let stretch = Stretch::of(page(entries, Finished::More), newest).unwrap();
         assert_eq!((stretch.from, stretch.to, stretch.more), (29, 30, false));
     }

@@ -95,15 +95,21 @@ impl Probes {
     }
 
     /// A conversation was asked. Answers whether it is still followed.
-    pub fn done(&mut self, probe: Probe) -> bool {
-        let step = probe.step.saturating_add(1);
-        let wait = self.first.saturating_mul(RARER.saturating_pow(step.into()));
-        if wait > self.longest {
-            return false;
+    pub fn done(&mut self, probe: Probe, now: Timestamp) -> bool {
+        let mut step = probe.step;
+        loop {
+            step = step.saturating_add(1);
+            let wait = self.first.saturating_mul(RARER.saturating_pow(step.into()));
+            if wait > self.longest {
+                return false;
+            }
+            let at = probe.said_at.saturating_add(whole(wait));
+            // Where it has been quiet for long, it would have been asked by then: this was it.
+            if at > seconds(now) {
+                self.push(probe.conversation, at, probe.said_at, step);
+                return true;
+            }
         }
-        let at = probe.said_at.saturating_add(whole(wait));
-        self.push(probe.conversation, at, probe.said_at, step);
-        true
     }
 
     /// A conversation could not be asked: again then.
@@ -146,7 +152,7 @@ mod tests {
         loop {
             while let Some(probe) = probes.next(at(now), |_| Some(at(0))) {
                 asked.push(now);
-                if !probes.done(probe) {
+                if !probes.done(probe, at(now)) {
                     assert_eq!(asked, [20, 120, 720, 4320, 25_920]);
                     assert_eq!(probes.next_at(), None);
                     return;
@@ -175,6 +181,18 @@ mod tests {
         probes.again(probe, at(9));
         assert_eq!(probes.next(at(8), |_| Some(at(0))), None);
         assert_eq!(probes.next(at(9), |_| Some(at(0))).map(|probe| probe.conversation), Some(7));
+    }
+
+    #[test]
+    fn after_a_start_a_quiet_conversation_is_asked_once() {
+        let mut probes = Probes::new(FIRST, LONGEST);
+        probes.ask_at_once(7, at(-10 * 3600));
+        let probe = probes.next(at(0), |_| Some(at(-10 * 3600))).unwrap();
+        assert!(!probes.done(probe, at(0)));
+        probes.ask_at_once(8, at(-300));
+        let probe = probes.next(at(0), |_| Some(at(-300))).unwrap();
+        assert!(probes.done(probe, at(0)));
+        assert_eq!(probes.next_at(), Some(at(420)));
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::page::{Account, Asked, Stretch as Told};
 use super::probes::Probe;
 use super::work::{Picker, Stretch, Work};
-use super::{Shared, lock, metrics, reread, unless_logged};
-use crate::chat::client::{Answer, CallResult, MAX_HISTORY, Page};
+use super::{Scope, Shared, lock, metrics, reread, unless_logged};
+use crate::chat::client::{Answer, CallResult, Finished, MAX_HISTORY, Page};
 use crate::chat::error::{Class, meaning};
 use crate::model::{MsgSeq, Timestamp};
 use crate::store::{
@@ -26,8 +27,13 @@ const IDLE: Duration = Duration::from_secs(1);
 const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(5)];
 /// A code that may be about one conversation alone is believed after so many attempts.
 const BELIEVED_AFTER: u32 = 4;
-/// After so many calls in a row without an answer of Chat, all of them wait.
+/// ... unless nothing else was answered either for so long: then it is about everything.
+const NOTHING_ANSWERED: Duration = Duration::from_mins(5);
+/// After so many calls in a row without an answer that tells anything, all of them wait.
 const UNREACHABLE_AFTER: u32 = 5;
+/// Below so many pages in a row of what has expired or was never stored, nothing else is sought; the
+/// second number is for what quell looks up by itself, which was sent lately.
+const BARREN: [u32; 2] = [50, 5];
 /// While nothing works until a person changes something.
 const HALT: Duration = Duration::from_secs(30);
 /// The answer would have been larger than 1 MB (page `errors`): ask for less.
@@ -38,6 +44,8 @@ const TOO_LARGE: i64 = 10_018;
 pub(super) struct Trouble {
     failures: u32,
     told: bool,
+    /// When Chat last told of a history.
+    answered_at: Option<Instant>,
 }
 
 /// Why nothing came.
@@ -114,10 +122,15 @@ async fn pull(shared: &Shared, work: Work) {
 }
 
 async fn gap(shared: &Shared, stretch: Stretch) -> Result<(), Error> {
-    let Stretch { conversation: id, from, to, attempts } = stretch;
+    let Stretch { conversation: id, from, to, missing_from, attempts } = stretch;
     let Some(conversation) = shared.store.conversation(id).await? else { return Ok(()) };
-    let asked = Asked { to: Some(to), from: Some(from), not_before: Timestamp::default() };
-    let failed = match call(shared, &conversation, asked.to, wanted(from, to)).await {
+    let asked = Asked {
+        to: Some(to),
+        from: Some(missing_from),
+        number: wanted(from, to),
+        not_before: Timestamp::default(),
+    };
+    let failed = match call(shared, &conversation, asked).await {
         Ok(page) => match Told::of(page, asked) {
             Some(told) => match account(shared, &conversation, told).await {
                 Ok(_) => return Ok(()),
@@ -128,7 +141,7 @@ async fn gap(shared: &Shared, stretch: Stretch) -> Result<(), Error> {
         Err(failure) => failure,
     };
     let now = shared.clock.now();
-    let give_up = failed.is_final(attempts);
+    let give_up = failed.is_final(shared, attempts);
     if give_up {
         metrics::unrepairable(to - from + 1);
         tracing::warn!(
@@ -164,20 +177,22 @@ async fn probe(shared: &Shared, probe: Probe) -> Result<(), Error> {
     let done = async {
         let Some(conversation) = shared.store.conversation(id).await? else { return Ok(true) };
         let not_before = shared.store.watching_since().await?;
-        let asked = Asked { to: None, from: None, not_before };
-        match call(shared, &conversation, None, MAX_HISTORY).await {
+        let asked = Asked { to: None, from: None, number: MAX_HISTORY, not_before };
+        match call(shared, &conversation, asked).await {
             Ok(page) => {
                 if let Some(told) = Told::of(page, asked) {
+                    lock(&shared.ledger).newest(id, told.to);
                     account(shared, &conversation, told).await?;
                 }
                 Ok(true)
             }
-            Err(failure) => Ok(failure.is_final(0)),
+            // Where the next probe fails the same way, no harm is done by its being the next one.
+            Err(failure) => Ok(failure.is_final(shared, BELIEVED_AFTER)),
         }
     };
     match done.await {
         Ok(true) => {
-            if !lock(&shared.probes).done(probe) {
+            if !lock(&shared.probes).done(probe, shared.clock.now()) {
                 lock(&shared.ledger).let_sleep(id);
             }
             Ok(())
@@ -198,14 +213,15 @@ async fn backfill(shared: &Shared, backfill: Backfill) -> Result<(), Error> {
     let asked = Asked {
         to: (*next_seq > 0).then_some(*next_seq),
         from: Some((*from_seq).max(1)),
+        number: if *next_seq > 0 { wanted((*from_seq).max(1), *next_seq) } else { MAX_HISTORY },
         not_before: *not_before,
     };
-    let number = if *next_seq > 0 { wanted((*from_seq).max(1), *next_seq) } else { MAX_HISTORY };
     let mut counted = Counted::default();
-    let outcome = match call(shared, conversation, asked.to, number).await {
+    let outcome = match call(shared, conversation, asked).await {
         Ok(page) => match Told::of(page, asked) {
             Some(told) => {
-                let (from, more) = (told.from, told.more);
+                let from = told.from;
+                let more = told.more && !shared.is_barren(&backfill, told.barren);
                 match account(shared, conversation, told).await {
                     Ok(done) => {
                         counted = done;
@@ -220,7 +236,9 @@ async fn backfill(shared: &Shared, backfill: Backfill) -> Result<(), Error> {
             }
             None => StepOutcome::Done("history holds nothing more".to_owned()),
         },
-        Err(failure) if failure.is_final(backfill.attempts) => StepOutcome::Failed(failure.why),
+        Err(failure) if failure.is_final(shared, backfill.attempts) => {
+            StepOutcome::Failed(failure.why)
+        }
         Err(failure) => again(shared, &backfill, failure.why),
     };
     let step = BackfillStep {
@@ -230,7 +248,20 @@ async fn backfill(shared: &Shared, backfill: Backfill) -> Result<(), Error> {
         recalls: counted.recalls,
         at: shared.clock.now(),
     };
+    if !matches!(step.outcome, StepOutcome::Next(_)) {
+        lock(&shared.barren).remove(&backfill.backfill_id);
+    }
     shared.store.backfilled(step).await
+}
+
+impl Shared {
+    /// Whether a backfill found nothing to see for so long that there is nothing below either.
+    fn is_barren(&self, backfill: &Backfill, this: bool) -> bool {
+        let mut barren = lock(&self.barren);
+        let pages = barren.entry(backfill.backfill_id).or_default();
+        *pages = if this { *pages + 1 } else { 0 };
+        *pages >= BARREN[usize::from(backfill.own)]
+    }
 }
 
 fn again(shared: &Shared, backfill: &Backfill, why: String) -> StepOutcome {
@@ -241,10 +272,19 @@ fn again(shared: &Shared, backfill: &Backfill, why: String) -> StepOutcome {
 async fn second_look(shared: &Shared, stretch: Stretch) -> Result<(), Error> {
     let id = stretch.conversation;
     let Some(conversation) = shared.store.conversation(id).await? else { return Ok(()) };
-    let number = wanted(stretch.from, stretch.to);
-    match call(shared, &conversation, Some(stretch.to), number).await {
+    let asked = Asked {
+        to: Some(stretch.to),
+        from: Some(stretch.from),
+        number: wanted(stretch.from, stretch.to),
+        not_before: Timestamp::default(),
+    };
+    match call(shared, &conversation, asked).await {
         Ok(page) => reread::compare(shared, &conversation, stretch, page).await,
         Err(failure) => {
+            if !failure.is_final(shared, stretch.attempts) && stretch.attempts < BELIEVED_AFTER {
+                let again = Stretch { attempts: stretch.attempts + 1, ..stretch };
+                lock(&shared.reread_again).push_back(again);
+            }
             tracing::debug!(why = failure.why, "messages could not be read once more");
             Ok(())
         }
@@ -269,22 +309,23 @@ async fn account(
     let id = conversation.conversation_id;
     let (from, to) = (told.from, told.to);
     let known = shared.store.known(id, from, to).await?;
-    let Account { messages, runs, recalled } = told.account(&known);
-    let mut counted = Counted::default();
-    for mut message in messages {
+    let Account { mut messages, runs, recalled } = told.account(&known);
+    for message in &mut messages {
         message.group_type.clone_from(&conversation.group_type);
-        let taken = shared.intake.take_history(message).await?;
+    }
+    let at = shared.clock.now();
+    let explained =
+        Explained { conversation_id: id, from_seq: from, to_seq: to, runs: runs.clone(), at };
+    let mut counted = Counted::default();
+    for taken in shared.intake.take_history(messages, explained).await? {
         if taken.recorded == Recorded::New {
             counted.recorded += 1;
             counted.recalls += u32::from(taken.recall);
         }
     }
-    let at = shared.clock.now();
-    for (from, to, finding) in &runs {
-        metrics::explained(*finding, to - from + 1);
+    for (from, to, finding) in runs {
+        metrics::explained(finding, to - from + 1);
     }
-    let explained = Explained { conversation_id: id, from_seq: from, to_seq: to, runs, at };
-    shared.store.explain(explained).await?;
     lock(&shared.ledger).cover(id, from, to);
     shared.note.notify_one();
     if !recalled.is_empty() {
@@ -312,16 +353,12 @@ fn backoff(attempts: u32) -> Duration {
 }
 
 /// Pulls one page. The permit for the first attempt has been taken.
-async fn call(
-    shared: &Shared,
-    conversation: &Conversation,
-    to: Option<MsgSeq>,
-    mut number: u32,
-) -> Result<Page, Failure> {
+async fn call(shared: &Shared, conversation: &Conversation, asked: Asked) -> Result<Page, Failure> {
     let mut renewed = false;
+    let mut number = asked.number;
     loop {
         let Conversation { group_id, topic_id, .. } = conversation;
-        let answer = match shared.client.history(group_id, topic_id, to, number).await {
+        let answer = match shared.client.history(group_id, topic_id, asked.to, number).await {
             CallResult::Answered(answer) => answer,
             CallResult::NotSent { why } => return Err(unreachable(shared, why)),
             CallResult::Unclear { why, .. } => return Err(unreachable(shared, why.to_string())),
@@ -330,7 +367,20 @@ async fn call(
         let class = answer.class();
         if class == Class::Done {
             clear(shared);
-            return Ok(answer.value);
+            let mut page = answer.value;
+            if page.unreadable > 0 {
+                tracing::warn!(
+                    group.id = %group_id,
+                    topic.id = %topic_id,
+                    entries = page.unreadable,
+                    "history holds what cannot be read"
+                );
+            }
+            if number < asked.number && page.finished == Finished::All {
+                // All of the fewer that were asked for.
+                page.finished = Finished::More;
+            }
+            return Ok(page);
         }
         if answer.error_code == TOO_LARGE && number > 1 {
             number = number.div_ceil(4);
@@ -353,19 +403,48 @@ fn refused(shared: &Shared, class: Class, answer: &Answer<Page>) -> Failure {
             shared.limiter.slow_down(wait);
             Kind::Later
         }
+        // Whoever asked waits for it, and can ask again.
+        Class::Configuration | Class::Credential if shared.is_errand() => Kind::Never,
         Class::Configuration | Class::Credential => {
-            shared.limiter.hold(HALT);
-            let mut trouble = lock(&shared.trouble);
-            if !std::mem::replace(&mut trouble.told, true) {
-                tracing::error!(why, "history cannot be pulled until somebody mends this");
-            }
+            halt(shared, &why);
             Kind::Later
         }
         Class::GroupGone | Class::Refused => Kind::Never,
-        Class::NotPermitted | Class::Gone | Class::Dead | Class::Unknown => Kind::Perhaps,
+        Class::NotPermitted | Class::Gone | Class::Dead | Class::Unknown => {
+            let in_a_row = {
+                let mut trouble = lock(&shared.trouble);
+                trouble.failures = trouble.failures.saturating_add(1);
+                trouble.failures
+            };
+            if in_a_row >= UNREACHABLE_AFTER && !shared.is_answered() {
+                halt(shared, &why);
+            }
+            Kind::Perhaps
+        }
         Class::Done | Class::Retry | Class::GroupBusy => Kind::Later,
     };
     Failure { why, kind }
+}
+
+/// Lets no call leave for a while, and tells once.
+fn halt(shared: &Shared, why: &str) {
+    shared.limiter.hold(HALT);
+    if !std::mem::replace(&mut lock(&shared.trouble).told, true) {
+        tracing::error!(why, "history cannot be pulled until somebody mends this");
+    }
+}
+
+impl Shared {
+    /// Whether Chat told of any history lately.
+    fn is_answered(&self) -> bool {
+        let answered_at = lock(&self.trouble).answered_at;
+        answered_at.is_some_and(|at| at.elapsed() < NOTHING_ANSWERED)
+    }
+
+    /// Whether somebody waits for the end of it.
+    fn is_errand(&self) -> bool {
+        self.options.scope == Scope::Backfills
+    }
 }
 
 fn unreachable(shared: &Shared, why: String) -> Failure {
@@ -380,15 +459,49 @@ fn unreachable(shared: &Shared, why: String) -> Failure {
 }
 
 fn clear(shared: &Shared) {
-    *lock(&shared.trouble) = Trouble::default();
+    let answered_at = Some(Instant::now());
+    *lock(&shared.trouble) = Trouble { answered_at, ..Trouble::default() };
 }
 
 impl Failure {
-    fn is_final(&self, attempts: u32) -> bool {
-        match self.kind {
-            Kind::Never => true,
-            Kind::Perhaps => attempts + 1 >= BELIEVED_AFTER,
-            Kind::Later => false,
+    fn is_final(&self, shared: &Shared, attempts: u32) -> bool {
+        self.kind.is_final(attempts, shared.is_answered(), shared.is_errand())
+    }
+}
+
+impl Kind {
+    /// Whether it is given up, after so many attempts before this one. `answered`: others are
+    /// answered; `errand`: somebody waits for the end of it.
+    fn is_final(self, attempts: u32, answered: bool, errand: bool) -> bool {
+        let often = attempts + 1 >= BELIEVED_AFTER;
+        match self {
+            Self::Never => true,
+            Self::Perhaps => often && (answered || errand),
+            Self::Later => often && errand,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_given_up_while_everything_fails() {
+        for (kind, attempts, answered, errand, expected) in [
+            (Kind::Never, 0, false, false, true),
+            (Kind::Perhaps, 2, true, false, false),
+            (Kind::Perhaps, 3, true, false, true),
+            // An account without rights is refused everywhere: that is mended, and then it goes on.
+            (Kind::Perhaps, 1000, false, false, false),
+            (Kind::Later, 1000, true, false, false),
+            // Whoever waits at a terminal is told.
+            (Kind::Perhaps, 3, false, true, true),
+            (Kind::Later, 2, false, true, false),
+            (Kind::Later, 3, false, true, true),
+        ] {
+            let is_final = kind.is_final(attempts, answered, errand);
+            assert_eq!(is_final, expected, "{attempts} {answered} {errand}");
         }
     }
 }

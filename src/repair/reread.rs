@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::work::Stretch;
-use super::{Shared, metrics, unless_logged};
+use super::{Shared, lock, metrics, unless_logged};
 use crate::chat::client::{EntryKind, MAX_HISTORY, Page};
 use crate::model::{Message, MsgSeq};
 use crate::store::{Conversation, ConversationId, Error, Recorded, Seen};
@@ -39,6 +39,9 @@ impl Rereading {
             return Ok(None);
         }
         if let Some(stretch) = self.waiting.pop_front() {
+            return Ok(Some(stretch));
+        }
+        if let Some(stretch) = lock(&shared.reread_again).pop_front() {
             return Ok(Some(stretch));
         }
         let through = match self.through {
@@ -84,6 +87,7 @@ fn stretches(seen: &[Seen]) -> VecDeque<Stretch> {
                     conversation,
                     from: seq,
                     to: seq,
+                    missing_from: seq,
                     attempts: 0,
                 }));
             }
@@ -108,7 +112,7 @@ pub(super) async fn compare(
         let Some(before) = before.filter(|before| is_edited(before, &message)) else { continue };
         message.group_type.clone_from(&conversation.group_type);
         message.platform.clone_from(&before.platform);
-        let taken = shared.intake.take_history(*message).await;
+        let taken = shared.intake.take_edited(*message).await;
         let taken = unless_logged(taken, "an edited message cannot be recorded yet");
         if taken.is_some_and(|taken| taken.recorded == Recorded::Conflict) {
             metrics::edited();

@@ -39,6 +39,8 @@ pub(super) struct Stretch {
     pub conversation: ConversationId,
     pub from: MsgSeq,
     pub to: MsgSeq,
+    /// Down to there, nothing of it is known either: a page may tell of all that.
+    pub missing_from: MsgSeq,
     /// Attempts that failed.
     pub attempts: u32,
 }
@@ -150,6 +152,7 @@ fn pages(gaps: Vec<OpenGap>) -> VecDeque<Stretch> {
                 && open.to - gap.from_seq < PAGE
             {
                 open.from = open.from.min(gap.from_seq);
+                open.missing_from = open.from;
                 open.attempts = open.attempts.max(gap.attempts);
                 continue;
             } else if let Some(open) = &mut page
@@ -157,13 +160,16 @@ fn pages(gaps: Vec<OpenGap>) -> VecDeque<Stretch> {
             {
                 // Its upper part still fits.
                 open.from = open.to + 1 - PAGE;
+                open.missing_from = gap.from_seq;
                 to = open.from - 1;
             }
             pages.extend(page.take());
             for _ in 0..PAGES_A_GAP {
                 pages.extend(page.take());
                 let from = gap.from_seq.max((to + 1).saturating_sub(PAGE));
-                page = Some(Stretch { conversation, from, to, attempts: gap.attempts });
+                let missing_from = gap.from_seq;
+                page =
+                    Some(Stretch { conversation, from, to, missing_from, attempts: gap.attempts });
                 if from == gap.from_seq {
                     break;
                 }
@@ -200,6 +206,14 @@ mod tests {
     fn gaps_close_to_each_other_share_a_page() {
         let gaps = vec![gap(1, 40, 40), gap(2, 7, 7), gap(1, 30, 31), gap(1, 10, 22), gap(1, 3, 3)];
         assert_eq!(cut(gaps), [(1, 21, 40), (1, 3, 20), (2, 7, 7)]);
+    }
+
+    #[test]
+    fn a_page_may_tell_of_the_gap_that_it_is_cut_from_and_of_nothing_below() {
+        let below = |gaps| pages(gaps).iter().map(|page| page.missing_from).collect::<Vec<_>>();
+        assert_eq!(below(vec![gap(1, 5, 50)]), [5, 5, 5]);
+        assert_eq!(below(vec![gap(1, 40, 40), gap(1, 30, 31), gap(1, 10, 22)]), [10, 10]);
+        assert_eq!(below(vec![gap(1, 40, 40), gap(1, 30, 31)]), [30]);
     }
 
     #[test]

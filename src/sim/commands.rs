@@ -129,11 +129,13 @@ fn announce_recall(
 
 fn history(shared: &Shared, body: &Value, now: Timestamp) -> Result<Value, Code> {
     let (group, topic) = conversation(body)?;
-    let count = body["ReqMsgNumber"].as_u64().filter(|count| *count > 0).ok_or(10_004)?;
-    let count = usize::try_from(count.min(MAX_HISTORY.into())).unwrap_or_default();
+    let asked = body["ReqMsgNumber"].as_u64().filter(|count| *count > 0).ok_or(10_004)?;
+    let count = usize::try_from(asked.min(MAX_HISTORY.into())).unwrap_or_default();
     let with_recalled = body["WithRecalledMsg"] == 1;
     let from = body["ReqMsgSeq"].as_u64();
     let (entries, more) = lock(&shared.world).history(&group, &topic, from, count, now)?;
+    // It is about what was asked for, not about what lies below (page `history`).
+    let more = more && asked > u64::from(MAX_HISTORY);
     let all_expired = more && entries.iter().all(|(_, stored)| stored.state == Kept::Hole);
     let list = entries.iter().map(|(seq, stored)| entry(*seq, stored, with_recalled));
     let list: Vec<_> = list.collect();

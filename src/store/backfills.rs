@@ -39,6 +39,8 @@ pub struct Backfill {
     pub next_seq: MsgSeq,
     pub not_before: Timestamp,
     pub attempts: u32,
+    /// Whether quell looks it up by itself.
+    pub own: bool,
 }
 
 /// How far a stretch was read.

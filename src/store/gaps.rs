@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Conversation, ConversationId, Error};
+use super::{Conversation, ConversationId, Error, Record, Recorded};
 use crate::model::{Message, MsgSeq, Source, Timestamp};
 
 /// What is recorded, in order of the commits.
@@ -45,8 +45,14 @@ pub trait Gaps: Send + Sync {
         to: MsgSeq,
     ) -> Result<Known, Error>;
 
-    /// Notes what sequences turned out to hold: they are open no longer.
-    async fn explain(&self, explained: Explained) -> Result<(), Error>;
+    /// Notes what sequences turned out to hold: they are open no longer. The messages among them are
+    /// recorded in the same transaction, so that whatever happens each of them is in the account
+    /// too. Answers what became of each.
+    async fn explain(
+        &self,
+        explained: Explained,
+        messages: Vec<Record>,
+    ) -> Result<Vec<Recorded>, Error>;
 
     /// Notes that a stretch could not be pulled, and when to try again; `give_up` closes it as
     /// unrepairable.
@@ -61,7 +67,8 @@ pub trait Gaps: Send + Sync {
     /// From when on callbacks count as missed: when quell first watched.
     async fn watching_since(&self) -> Result<Timestamp, Error>;
 
-    /// Messages of a stretch as they are stored, for comparing them with what history says now.
+    /// Messages of a stretch as they are stored, for comparing them with what history says now. Those
+    /// whose content is no longer kept are left out.
     async fn stored_messages(
         &self,
         conversation: ConversationId,
@@ -110,6 +117,9 @@ pub struct Reached {
     pub high: MsgSeq,
     pub received_at: Timestamp,
     pub has_history: bool,
+    /// Whether its group or topic is no more. Told of where something of it was recorded behind the
+    /// checkpoint, so that its last holes are noted too.
+    pub has_ended: bool,
     /// Whether there are gaps noted that a late message could still close.
     pub has_gaps: bool,
     /// Runs above `high` that were explained or noted since, lowest first.
@@ -181,6 +191,8 @@ pub enum Finding {
     Expired,
     /// History does not list it.
     Absent,
+    /// Its entry in history is of no known shape.
+    Unreadable,
 }
 
 impl Finding {
@@ -193,6 +205,7 @@ impl Finding {
             Self::Recalled => ("legitimate", "recalled"),
             Self::Expired => ("legitimate", "expired, deleted or never stored"),
             Self::Absent => ("legitimate", "not in history"),
+            Self::Unreadable => ("unrepairable", "its entry in history cannot be read"),
         }
     }
 }

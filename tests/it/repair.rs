@@ -57,6 +57,11 @@ impl Scene {
 
     /// Somebody says something, and the callback arrives.
     fn say(&self, group: &GroupId, text: &str) -> MsgSeq {
+        self.say_with(group, text, "")
+    }
+
+    /// The same with `CloudCustomData`.
+    fn say_with(&self, group: &GroupId, text: &str, custom: &str) -> MsgSeq {
         let body = serde_json::json!([
             {"MsgType": "TIMTextElem", "MsgContent": {"Text": text}},
         ]);
@@ -68,7 +73,7 @@ impl Scene {
             random: rand::random(),
             online_only: false,
             body: body.to_string().into(),
-            cloud_custom_data: String::new(),
+            cloud_custom_data: custom.to_owned(),
         };
         self.home.sim.send(&message).unwrap()
     }
@@ -134,6 +139,10 @@ impl Scene {
     async fn until_gaps(&self, wanted: &[&str]) {
         self.until(&format!("{wanted:?}"), || async { self.gaps().await == wanted }).await;
     }
+}
+
+fn shown_seq(page: &quell::store::Page, row: &[quell::store::Cell]) -> MsgSeq {
+    shown(page.cell(row, "msg_seq")).parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,6 +281,49 @@ async fn a_gap_of_a_group_that_is_gone_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_comes_after_the_history_changes_nothing() {
+    let scene = Scene::new().await;
+    let group = scene.group("g", "Public");
+    let sent = scene.say(&group, "hello");
+    scene.until_stored(1).await;
+    scene.home.sim.set_faults(Faults { dropped_callbacks: 1.0, ..Faults::default() });
+    let lost = scene.say_with(&group, "bad", "note");
+    scene.home.sim.set_faults(Faults::default());
+    scene.say(&group, "bye");
+    scene.until_recalled(&group, lost).await;
+    scene.until_gaps(&["g 2-2 filled: message"]).await;
+    // The callback after all, as Chat would have sent it: history tells whole seconds.
+    let shown = scene.app().rows(View::Messages).await;
+    let row = shown.rows.iter().find(|row| shown_seq(&shown, row) == lost).unwrap();
+    let at: i64 = self::shown(shown.cell(row, "sent_at")).parse().unwrap();
+    let mut late = super::support::daemon::message("g", lost, "bad");
+    (late["MsgTime"], late["EventTime"]) = ((at / 1000).into(), (at + 7).into());
+    late["CloudCustomData"] = "note".into();
+    assert_eq!(scene.app().callbacks.send(&late).await, 200);
+    assert_eq!(scene.app().rows(View::Conflicts).await.rows.len(), 0);
+    assert_eq!(scene.app().rows(View::Recalls).await.rows.len(), 1);
+    assert_eq!(scene.gaps().await, ["g 2-2 filled: message"]);
+    assert!(sent < lost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_that_was_never_given_out_does_not_blind_the_account() {
+    let scene = Scene::new().await;
+    let group = scene.group("g", "Public");
+    scene.say(&group, "hello");
+    scene.until_stored(1).await;
+    let bogus = super::support::daemon::message("g", 4_000_000_000, "fine");
+    assert_eq!(scene.app().callbacks.send(&bogus).await, 200);
+    scene.until_gaps(&["g 2-3999999999 legitimate: not in history"]).await;
+    let lost = scene.whisper(&group, "bad");
+    scene.say(&group, "bye");
+    scene.until_recalled(&group, lost).await;
+    let pulls = scene.home.sim.log();
+    let pulls = pulls.iter().filter(|call| call.command == "group_msg_get_simple").count();
+    assert!(pulls < 200, "{pulls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_history_is_asked_again() {
     let scene = Scene::new().await;
     let group = scene.group("g", "Public");
@@ -356,6 +408,18 @@ async fn a_backfill_by_broken_rules_reads_nothing() {
     assert_eq!((code, out.as_str()), (Some(78), ""), "{err}");
     assert!(err.contains("rules.yaml:2:"), "{err}");
     assert!(home.sim.log().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_that_chat_refuses_ends_and_says_why() {
+    let home = Home::new().await;
+    home.sim.create_group("g", "Public").unwrap();
+    let config = home.config_path().display().to_string();
+    let wrong = "chat.secret_key=another";
+    let args = ["backfill", "--config", &config, "--set", wrong, "--group", "g"];
+    let (code, out, err) = quell(&args, home.folder.path()).await;
+    assert_eq!(code, Some(1), "{err}");
+    assert!(out.contains("failed") && out.contains("UserSig"), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{CallResult, Client};
-use crate::chat::wire::{self, Fields, Integer};
+use crate::chat::wire::{self, Fields, Integer, MAX_MSG_SEQ};
 use crate::model::{GroupId, Message, MsgSeq, Source, Timestamp, TopicId};
 
 /// The most entries of one call (page `history`).
@@ -26,18 +26,18 @@ impl Page {
     #[must_use]
     pub fn next_from(&self) -> Option<MsgSeq> {
         let smallest = self.entries.iter().map(|entry| entry.msg_seq).min()?;
-        smallest.checked_sub(1).filter(|next| *next > 0 && self.finished != Finished::All)
+        smallest.checked_sub(1).filter(|next| *next > 0)
     }
 }
 
 /// `IsFinished`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finished {
-    /// Everything asked for is in the page.
+    /// Everything asked for is in the page. There may be more below it.
     All,
-    /// There is more: the page was full, or its messages long.
+    /// Some of what was asked for is not: the messages are long, or too many were asked for.
     More,
-    /// There is more, and all of it has expired.
+    /// The same, and all of it has expired.
     MoreExpired,
 }
 
@@ -74,27 +74,14 @@ struct Request<'a> {
     topic_id: &'a str,
 }
 
+/// Entries are read one by one and leniently, like the bodies of callbacks: an odd one must not stand
+/// in the way of its neighbours.
 #[derive(Deserialize)]
 struct Response {
     #[serde(rename = "IsFinished", default)]
     is_finished: Integer,
     #[serde(rename = "RspMsgList", default)]
-    list: Option<Vec<Item>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-#[derive(Default)]
-struct Item {
-    #[serde(rename = "From_Account")]
-    from_account: Option<String>,
-    msg_seq: Integer,
-    msg_time_stamp: Integer,
-    is_place_msg: Integer,
-    is_system_msg: Integer,
-    /// An array of elements, an object where the entry is a system one.
-    msg_body: Value,
-    cloud_custom_data: Option<String>,
+    list: Option<Vec<Value>>,
 }
 
 impl Client {
@@ -136,27 +123,29 @@ fn page(response: Response, group: &GroupId, topic: &TopicId, now: Timestamp) ->
     }
 }
 
-fn entry(item: Item, group: &GroupId, topic: &TopicId, now: Timestamp) -> Option<Entry> {
-    let seq = MsgSeq::try_from(item.msg_seq.0?).ok()?;
+fn entry(mut item: Value, group: &GroupId, topic: &TopicId, now: Timestamp) -> Option<Entry> {
+    let number = |name| wire::integer(&item, name);
+    let text = |name| wire::text(&item, name).unwrap_or_default();
+    let seq = MsgSeq::try_from(number("MsgSeq")?).ok().filter(|seq| *seq <= MAX_MSG_SEQ)?;
     let entry = |kind| Some(Entry { msg_seq: seq, kind });
-    match item.is_place_msg.0 {
+    match number("IsPlaceMsg") {
         None | Some(0) => {}
         Some(2) => return entry(EntryKind::Recalled),
         Some(_) => return entry(EntryKind::Hole),
     }
-    if item.is_system_msg.0.is_some_and(|flag| flag > 0) {
+    if number("IsSystemMsg").is_some_and(|flag| flag > 0) {
         return entry(EntryKind::System);
     }
-    let sender = item.from_account.unwrap_or_default();
+    let sender = text("From_Account");
     let fields = Fields {
         group_id: group.as_str().into(),
         topic_id: topic.as_str().into(),
         operator: sender.clone().into(),
         sender: sender.into(),
-        msg_seq: item.msg_seq,
-        msg_time: item.msg_time_stamp,
-        elements: wire::elements(item.msg_body),
-        cloud_custom_data: item.cloud_custom_data.unwrap_or_default(),
+        msg_seq: Integer(number("MsgSeq")),
+        msg_time: Integer(number("MsgTimeStamp")),
+        cloud_custom_data: wire::custom_data(&item),
+        elements: wire::elements(item["MsgBody"].take()),
         ..Fields::default()
     };
     let message = fields.build(Source::History, "", now).ok()?;
@@ -177,7 +166,7 @@ mod tests {
             {"From_Account": "", "IsPlaceMsg": 1, "MsgSeq": 8, "MsgBody": []},
             {"From_Account": "b", "IsPlaceMsg": 2, "MsgSeq": 7, "MsgBody": text},
             {"IsPlaceMsg": 0, "IsSystemMsg": 1, "MsgSeq": 6, "MsgBody": {"OpType": 1}},
-            {"From_Account": "a"},
+            {"From_Account": "a"}, {"MsgSeq": 4_294_967_296_u64, "IsPlaceMsg": 1}, "odd", null,
         ]});
         let response = serde_json::from_value(response).unwrap();
         let page = page(response, &"g".into(), &"t".into(), Timestamp(5));
@@ -190,18 +179,34 @@ mod tests {
             kinds[1..],
             [(8, &EntryKind::Hole), (7, &EntryKind::Recalled), (6, &EntryKind::System)]
         );
-        assert_eq!((page.unreadable, page.next_from()), (1, Some(5)));
+        assert_eq!((page.unreadable, page.next_from()), (4, Some(5)));
     }
 
     #[test]
-    fn paging_ends_at_the_first_message_or_when_chat_says_so() {
+    fn an_odd_entry_is_read_as_far_as_it_goes() {
+        let response = json!({"IsFinished": "1", "RspMsgList": [
+            {"From_Account": 17, "MsgSeq": "9", "MsgTimeStamp": "100", "IsPlaceMsg": null,
+             "IsSystemMsg": false, "CloudCustomData": {"note": "buy"},
+             "MsgBody": [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "hello"}}, 3]},
+            {"From_Account": null, "MsgSeq": 8, "MsgBody": null},
+        ]});
+        let page =
+            page(serde_json::from_value(response).unwrap(), &"g".into(), &"".into(), Timestamp(0));
+        assert_eq!((page.entries.len(), page.unreadable, page.finished), (2, 0, Finished::All));
+        let EntryKind::Message(message) = &page.entries[0].kind else { panic!("{page:?}") };
+        assert_eq!((message.sender.as_str(), message.sent_at.secs()), ("17", 100));
+        assert!(message.text.as_str().contains("hello") && message.text.as_str().contains("buy"));
+    }
+
+    #[test]
+    fn paging_ends_at_the_first_message() {
         let next = |seq: u64, finished: u8| {
             let list = json!([{"MsgSeq": seq, "IsPlaceMsg": 1}]);
             let response = json!({"IsFinished": finished, "RspMsgList": list});
             let response = serde_json::from_value(response).unwrap();
             page(response, &"g".into(), &"".into(), Timestamp(0)).next_from()
         };
-        assert_eq!((next(2, 0), next(2, 2), next(2, 1)), (Some(1), Some(1), None));
+        assert_eq!((next(2, 0), next(2, 2), next(2, 1)), (Some(1), Some(1), Some(1)));
         assert_eq!((next(1, 0), next(0, 0)), (None, None));
     }
 }

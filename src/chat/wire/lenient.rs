@@ -25,18 +25,14 @@ pub(super) fn fields(mut body: Value) -> Result<Fields<'static>, Unreadable> {
         msg_time: number("MsgTime"),
         event_time: number("EventTime"),
         online_only: number("OnlineOnlyFlag"),
-        cloud_custom_data: match body.get("CloudCustomData") {
-            // Structured where a string belongs: its text counts all the same.
-            Some(nested @ (Value::Object(_) | Value::Array(_))) => nested.to_string(),
-            _ => text("CloudCustomData"),
-        },
+        cloud_custom_data: custom_data(&body),
         mentioned: mentioned(body.get("GroupAtInfo")),
         elements: elements(body["MsgBody"].take()),
     })
 }
 
 /// A field as text. Numbers count as what they look like.
-pub(super) fn text(object: &Value, name: &str) -> Option<String> {
+pub(crate) fn text(object: &Value, name: &str) -> Option<String> {
     match object.get(name)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -45,13 +41,21 @@ pub(super) fn text(object: &Value, name: &str) -> Option<String> {
 }
 
 /// A field as an integer, whether it was written as a number or as digits.
-pub(super) fn integer(object: &Value, name: &str) -> Option<i64> {
+pub(crate) fn integer(object: &Value, name: &str) -> Option<i64> {
     match object.get(name)? {
         Value::Number(number) if number.is_f64() => Integer::from_float(number.as_f64()?).0,
         Value::Number(number) => number.as_i64(),
         Value::String(text) => Integer::from_text(text).0,
         Value::Bool(flag) => Some((*flag).into()),
         _ => None,
+    }
+}
+
+/// `CloudCustomData`. Structured where a string belongs, its text counts all the same.
+pub(crate) fn custom_data(body: &Value) -> String {
+    match body.get("CloudCustomData") {
+        Some(nested @ (Value::Object(_) | Value::Array(_))) => nested.to_string(),
+        _ => text(body, "CloudCustomData").unwrap_or_default(),
     }
 }
 

@@ -62,7 +62,7 @@ pub(in crate::store) async fn a_gap_is_open_until_it_is_explained(store: &dyn St
         runs: vec![(10, 14, Finding::System), (15, 29, Finding::Expired)],
         at: NOW.after(MINUTE),
     };
-    store.explain(explained).await.unwrap();
+    store.explain(explained, Vec::new()).await.unwrap();
     let expired = "15-29 legitimate expired, deleted or never stored";
     assert_eq!(shown(store).await, ["2-9 open null", "10-14 legitimate system entry", expired]);
     let known = store.known(id, 1, 40).await.unwrap();
@@ -76,7 +76,7 @@ pub(in crate::store) async fn a_gap_is_open_until_it_is_explained(store: &dyn St
         runs: vec![(2, 9, Finding::System)],
         at: NOW.after(MINUTE),
     };
-    store.explain(explained).await.unwrap();
+    store.explain(explained, Vec::new()).await.unwrap();
     assert_eq!(shown(store).await, ["2-14 legitimate system entry", expired]);
 }
 
@@ -87,6 +87,55 @@ pub(in crate::store) async fn a_late_callback_leaves_no_gap(store: &dyn Store) {
     store.note_gaps(late).await.unwrap();
     assert_eq!(shown(store).await, ["2-2 open null", "4-4 open null"]);
     assert_eq!(store.gaps_checkpoint().await.unwrap(), 2);
+}
+
+pub(in crate::store) async fn what_history_holds_is_recorded_and_explained_at_once(
+    store: &dyn Store,
+) {
+    let mut sightings = store.sightings();
+    let id = arrived(store, &[1, 4]).await;
+    store.note_gaps(noted(vec![gap(id, 2, 3)])).await.unwrap();
+    let explained = Explained {
+        conversation_id: id,
+        from_seq: 2,
+        to_seq: 3,
+        runs: vec![(2, 3, Finding::Message)],
+        at: NOW,
+    };
+    // A callback brought one of them meanwhile.
+    store.record(record(key("g", "", 3), "late", false)).await.unwrap();
+    let messages = [(2, "lost"), (3, "late")];
+    let messages = messages.map(|(seq, text)| record(key("g", "", seq), text, seq == 2)).to_vec();
+    let recorded = store.explain(explained, messages).await.unwrap();
+    assert_eq!(recorded, [Recorded::New, Recorded::Duplicate]);
+    assert_eq!(shown(store).await, ["2-3 filled message"]);
+    assert_eq!(waiting(store).await.len(), 1);
+    let mut told = Vec::new();
+    while let Ok(Sighting::Seen(seen)) = sightings.try_recv() {
+        told.extend(seen.iter().map(|seen| seen.msg_seq));
+    }
+    assert_eq!(told, [1, 4, 3, 2]);
+}
+
+pub(in crate::store) async fn a_clock_set_back_holds_no_pull_up(store: &dyn Store) {
+    let id = arrived(store, &[1, 5]).await;
+    store.note_gaps(noted(vec![gap(id, 2, 4)])).await.unwrap();
+    store.start_backfill(&By::new("ann", NOW), &"g".into(), &"".into(), 1, 0).await.unwrap();
+    let an_hour_earlier = NOW.before(60 * MINUTE);
+    assert_eq!(store.open_gaps(an_hour_earlier, 10).await.unwrap().len(), 1);
+    assert_eq!(store.running_backfills(an_hour_earlier, 10).await.unwrap().len(), 1);
+}
+
+pub(in crate::store) async fn the_last_messages_of_a_group_that_ended_are_read_back(
+    store: &dyn Store,
+) {
+    let id = arrived(store, &[1, 2, 9]).await;
+    store.destroyed(destroyed(&[], NOW.after(MINUTE))).await.unwrap();
+    let all = store.seen_after(0, 10).await.unwrap();
+    let reached = store.reached(all[1].message_id, 0, 10).await.unwrap();
+    let it: Vec<_> = reached.iter().map(|it| (it.conversation_id, it.high, it.has_ended)).collect();
+    assert_eq!(it, [(id, 2, true)]);
+    assert_eq!(store.reached(all[2].message_id, 0, 10).await.unwrap(), []);
 }
 
 pub(in crate::store) async fn a_gap_without_history_is_never_open(store: &dyn Store) {
@@ -126,9 +175,9 @@ pub(in crate::store) async fn what_history_did_not_list_may_turn_up(store: &dyn 
         runs: vec![(from_seq, to_seq, finding)],
         at: NOW,
     };
-    store.explain(explained(2, 8, Finding::Absent)).await.unwrap();
+    store.explain(explained(2, 8, Finding::Absent), Vec::new()).await.unwrap();
     assert!(!store.known(id, 1, 9).await.unwrap().covers(5));
-    store.explain(explained(5, 5, Finding::Message)).await.unwrap();
+    store.explain(explained(5, 5, Finding::Message), Vec::new()).await.unwrap();
     let absent = "legitimate not in history";
     let left = [format!("2-4 {absent}"), "5-5 filled message".into(), format!("6-8 {absent}")];
     assert_eq!(shown(store).await, left);
@@ -156,8 +205,10 @@ pub(in crate::store) async fn the_end_of_a_group_closes_its_gaps(store: &dyn Sto
     store.destroyed(destroyed(&[], NOW.after(MINUTE))).await.unwrap();
     assert_eq!(store.running_backfills(NOW.after(MINUTE), 10).await.unwrap(), []);
     assert_eq!(store.conversation(id).await.unwrap(), None);
-    let later = NotedGaps { gaps: vec![gap(id, 4, 4)], firsts: Vec::new(), ..noted };
+    let later = NotedGaps { gaps: vec![gap(id, 4, 4)], firsts: vec![(id, 9)], ..noted };
     store.note_gaps(later).await.unwrap();
+    // Under that id there may be another group by now.
+    assert_eq!(store.running_backfills(NOW.after(MINUTE), 10).await.unwrap(), []);
     let gone = ["2-3 unrepairable group destroyed", "4-4 unrepairable group destroyed"];
     assert_eq!(shown(store).await, gone);
 }

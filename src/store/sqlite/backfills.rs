@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use super::Sqlite;
 use super::control::record_act;
 use super::conversations::Arrival;
-use super::gaps::{read_conversation, seq};
+use super::gaps::{CLOCK_WAS_SET, read_conversation, seq};
 use super::open::unavailable;
 use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
@@ -37,11 +37,14 @@ impl Backfills for Sqlite {
     ) -> Result<Vec<Backfill>, Error> {
         let rows = sqlx::query(
             "select c.conversation_id, c.group_id, c.topic_id, c.group_type, b.backfill_id,
-                 b.from_seq, b.next_seq, b.not_before, b.attempts
+                 b.from_seq, b.next_seq, b.not_before, b.attempts, b.requested_by
              from backfills b join conversations c on c.conversation_id = b.conversation_id
-             where b.state = 'running' and b.due_at <= ? order by b.due_at limit ?",
+             where b.state = 'running' and c.destroyed_at is null
+                 and (b.due_at <= ?1 or b.due_at > ?2)
+             order by b.due_at limit ?3",
         )
         .bind(now.millis())
+        .bind(now.after(CLOCK_WAS_SET).millis())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
         .await
@@ -53,6 +56,7 @@ impl Backfills for Sqlite {
             next_seq: seq(row, 6),
             not_before: Timestamp(row.get(7)),
             attempts: u32::try_from(row.get::<i64, _>(8)).unwrap_or(u32::MAX),
+            own: row.get::<&str, _>(9) == QUELL,
         };
         Ok(rows.iter().map(backfill).collect())
     }

@@ -8,13 +8,17 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::Sqlite;
 use super::open::unavailable;
-use super::record::seq_to_i64;
+use super::record::{self, seq_to_i64};
 use super::writer::{Operation, Writing};
 use crate::model::{GroupType, Message, MsgSeq, Source, Timestamp};
 use crate::store::{
     Conversation, ConversationId, Error, Explained, Gaps, Known, NotedGaps, OpenGap, QUELL,
-    Reached, Seen, Sightings, Unexplained,
+    Reached, Record, Recorded, Seen, Sightings, Unexplained,
 };
+
+/// Nothing is ever put off for so long: what is due later than that was put off before the clock was
+/// set back, and waits no longer.
+pub(super) const CLOCK_WAS_SET: Duration = Duration::from_mins(10);
 
 #[async_trait]
 impl Gaps for Sqlite {
@@ -37,17 +41,19 @@ impl Gaps for Sqlite {
             "select c.conversation_id, c.group_type, coalesce(m.msg_seq, 0),
                  coalesce(m.received_at, c.created_at),
                  exists (select 1 from gaps g where g.conversation_id = c.conversation_id
-                     and g.state in ('open', 'unrepairable')),
+                     and (g.state in ('open', 'unrepairable') or g.reason = 'not in history')),
                  (select json_group_array(json_array(g.from_seq, g.to_seq) order by g.from_seq)
                      from gaps g where g.conversation_id = c.conversation_id
-                         and g.to_seq > coalesce(m.msg_seq, 0))
+                         and g.to_seq > coalesce(m.msg_seq, 0)),
+                 c.destroyed_at is not null
              from (
                  select c.*, (
                      select message_id from messages m
                      where m.conversation_id = c.conversation_id and m.message_id <= ?1
                      order by m.msg_seq desc limit 1) as top
                  from conversations c
-                 where c.conversation_id > ?2 and c.destroyed_at is null
+                 where c.conversation_id > ?2 and (c.destroyed_at is null or c.conversation_id in (
+                     select conversation_id from messages where message_id > ?1))
                  order by c.conversation_id limit ?3
              ) c left join messages m on m.message_id = c.top
              order by c.conversation_id",
@@ -65,6 +71,7 @@ impl Gaps for Sqlite {
             received_at: Timestamp(row.get(3)),
             has_gaps: row.get(4),
             noted: serde_json::from_str(row.get(5)).unwrap_or_default(),
+            has_ended: row.get(6),
         };
         Ok(rows.iter().map(reached).collect())
     }
@@ -99,9 +106,10 @@ impl Gaps for Sqlite {
     async fn open_gaps(&self, now: Timestamp, limit: usize) -> Result<Vec<OpenGap>, Error> {
         let rows = sqlx::query(
             "select conversation_id, from_seq, to_seq, found_at, attempts from gaps
-             where state = 'open' and due_at <= ? order by due_at limit ?",
+             where state = 'open' and (due_at <= ?1 or due_at > ?2) order by due_at limit ?3",
         )
         .bind(now.millis())
+        .bind(now.after(CLOCK_WAS_SET).millis())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
         .await
@@ -148,8 +156,12 @@ impl Gaps for Sqlite {
         })
     }
 
-    async fn explain(&self, explained: Explained) -> Result<(), Error> {
-        self.writer.perform(explained).await
+    async fn explain(
+        &self,
+        explained: Explained,
+        messages: Vec<Record>,
+    ) -> Result<Vec<Recorded>, Error> {
+        self.writer.perform(Explain { explained, messages }).await
     }
 
     async fn unexplained(&self, failed: Unexplained) -> Result<(), Error> {
@@ -288,7 +300,9 @@ impl Operation for NotedGaps {
                 "insert into backfills (conversation_id, from_seq, to_seq, next_seq, not_before,
                      state, requested_by, pages, recorded, recalls, attempts, due_at, created_at)
                  select ?1, 1, ?2, ?2, cast(value as integer), 'running', ?3, 0, 0, 0, 0, ?4, ?4
-                 from meta where name = 'watching_since'",
+                 from meta where name = 'watching_since' and exists (
+                     select 1 from conversations
+                     where conversation_id = ?1 and destroyed_at is null)",
             )
             .bind(conversation)
             .bind(seq_to_i64(first.saturating_sub(1)))
@@ -401,19 +415,26 @@ async fn close(
     .map_err(unavailable)
 }
 
+struct Explain {
+    explained: Explained,
+    messages: Vec<Record>,
+}
+
 #[async_trait]
-impl Operation for Explained {
-    type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+impl Operation for Explain {
+    type Answer = Vec<Recorded>;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<Recorded>, Error> {
+        let Explained { conversation_id, from_seq, to_seq, runs, at } = &self.explained;
+        let records: Vec<_> = self.messages.iter().collect();
+        let recorded = record::all(writing, &records).await?;
         let connection = &mut *writing.connection;
-        let (from, to) = (self.from_seq, self.to_seq);
-        let found_at = cut(connection, self.conversation_id, from, to).await?;
-        let found_at = found_at.unwrap_or(self.at.millis());
-        for (from, to, finding) in &self.runs {
+        let found_at = cut(connection, *conversation_id, *from_seq, *to_seq).await?;
+        let found_at = found_at.unwrap_or(at.millis());
+        for (from, to, finding) in runs {
             let words = finding.words();
-            close(connection, self.conversation_id, (*from, *to), words, found_at, self.at).await?;
+            close(connection, *conversation_id, (*from, *to), words, found_at, *at).await?;
         }
-        Ok(())
+        Ok(recorded)
     }
 }
 

@@ -38,7 +38,8 @@ impl Sqlite {
         Ok(rows.iter().map(stored).collect())
     }
 
-    /// Messages of a stretch of one conversation, lowest sequence first.
+    /// Messages of a stretch of one conversation, lowest sequence first. Those whose content is no
+    /// longer kept are left out.
     pub(super) async fn read_stretch(
         &self,
         conversation: ConversationId,
@@ -47,7 +48,9 @@ impl Sqlite {
     ) -> Result<Vec<Message>, Error> {
         let rows = sqlx::query(concat!(
             stored_columns!(),
-            "where m.conversation_id = ? and m.msg_seq between ? and ? order by m.msg_seq",
+            // What was pruned or erased has neither.
+            "where m.conversation_id = ? and m.msg_seq between ? and ?
+                 and (m.body is not null or m.text <> '') order by m.msg_seq",
         ))
         .bind(conversation)
         .bind(from)
