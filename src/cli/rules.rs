@@ -127,8 +127,9 @@ fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
         }
         for (file, rules) in &fine {
             let count = rules.summaries().len();
-            let version = rules.version();
-            output::line(format_args!("{}: {count} rules, fine ({version})", file.display()));
+            let rules_of_it = if count == 1 { "rule" } else { "rules" };
+            let (path, version) = (file.display(), rules.version());
+            output::line(format_args!("{path}: {count} {rules_of_it}, fine ({version})"));
         }
     } else {
         let rows = findings.into_iter().map(|(level, diagnostic)| Finding::of(level, diagnostic));

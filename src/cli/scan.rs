@@ -115,7 +115,12 @@ fn answer(rules: &CompiledRules, windows: &Windows, line: &[u8]) -> Answer {
         Ok(read) => read,
         Err(error) => {
             let id = serde_json::from_slice::<Value>(line).map(|value| value["id"].clone());
-            let error = Some(error.to_string());
+            let error = match line {
+                [] => "an empty line; each is a JSON object".to_owned(),
+                [b'{', ..] => error.to_string(),
+                _ => "not a JSON object with `text` or `callback`".to_owned(),
+            };
+            let error = Some(error);
             return Answer { id: id.unwrap_or_default(), error, ..Answer::default() };
         }
     };

@@ -16,8 +16,15 @@ use crate::model::{Action, Mode, RuleId, Severity};
 /// A list, read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct List {
-    pub(crate) items: Vec<String>,
+    pub(crate) items: Vec<Item>,
     pub(crate) wholeness: Option<Wholeness>,
+}
+
+/// A line of a list: a phrase or a host, and how bad it is where the line says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) text: String,
+    pub(crate) severity: Option<Severity>,
 }
 
 /// What is gathered while rules are compiled.
@@ -28,6 +35,8 @@ pub(crate) struct Compiler<'a> {
     pub(crate) links: Vec<link::Matcher>,
     /// The folding level of the rule being compiled.
     pub(crate) fold: Fold,
+    /// Leaves of the rule being compiled whose finds have a severity of their own.
+    pub(crate) graded: Vec<(LeafId, Severity)>,
     lists: &'a BTreeMap<String, List>,
     used: HashSet<String>,
     leaves: u32,
@@ -56,7 +65,10 @@ impl<'a> Compiler<'a> {
             When::Any(parts) => Condition::Any(self.conditions(parts, at)),
             When::All(parts) => Condition::All(self.conditions(parts, at)),
             When::Not(part) => Condition::Not(Box::new(self.condition(part, at))),
-            When::Keyword(written) => Condition::Text(written.compile(at, self)),
+            When::Keyword(written) => match written.compile(at, self).as_slice() {
+                [leaf] => Condition::Text(*leaf),
+                leaves => Condition::Any(leaves.iter().copied().map(Condition::Text).collect()),
+            },
             When::Pattern(written) => Condition::Text(written.compile(self)),
             When::Link(written) => Condition::Text(written.compile(at, self)),
             When::Contact(written) => Condition::Text(written.compile(at, self)),
@@ -102,6 +114,8 @@ pub(crate) struct CompiledRule {
     pub(crate) rollout: f64,
     pub(crate) when: Condition,
     pub(crate) unless: Vec<LeafId>,
+    /// What has another severity than the rule's.
+    pub(crate) graded: Vec<(LeafId, Severity)>,
     pub(crate) scope: Option<Scope>,
     pub(crate) exempt: Option<Scope>,
     /// What is different in some groups; of several that fit the last one holds.
@@ -194,6 +208,7 @@ pub(crate) fn compile(
         patterns: pattern::Builder::default(),
         links: Vec::new(),
         fold: Fold::Standard,
+        graded: Vec::new(),
         lists,
         used: HashSet::new(),
         leaves: 0,
@@ -245,9 +260,13 @@ fn rule_of(rule: &Rule, c: &mut Compiler<'_>) -> CompiledRule {
         }
     };
     let unless = rule.unless.iter().flatten();
-    let unless = unless.map(|unless| unless.phrase.compile(rule.when.at, c)).collect();
-    let mut phrases = Vec::new();
+    let unless = unless.flat_map(|unless| unless.phrase.compile(rule.when.at, c)).collect();
+    c.graded.clear();
+    let (mut phrases, mut spared) = (Vec::new(), Vec::new());
     phrases_of(&rule.when.value, c, &mut phrases);
+    for unless in rule.unless.iter().flatten() {
+        unless.phrase.first_phrases(c, &mut spared);
+    }
     let compiled = CompiledRule {
         id: RuleId::from(rule.id.value.as_str()),
         why: rule.why.clone().unwrap_or_default(),
@@ -260,13 +279,14 @@ fn rule_of(rule: &Rule, c: &mut Compiler<'_>) -> CompiledRule {
         rollout: rollout_of(rule, c.notes),
         when: c.condition(&rule.when.value, rule.when.at),
         unless,
+        graded: std::mem::take(&mut c.graded),
         scope: rule.scope.as_ref().map(|scope| Scope::of(&scope.value)),
         exempt: rule.exempt.as_ref().map(|exempt| Scope::of(&exempt.value)),
         overrides: Vec::new(),
         examples: examples_of(rule),
         phrases,
     };
-    super::contradictions::warn(rule, &compiled, c.notes);
+    super::contradictions::warn(rule, &compiled, &spared, c.notes);
     compiled
 }
 

@@ -2,11 +2,17 @@
 
 use super::compile::CompiledRule;
 use super::decode::{Notes, OneOrMany};
+use super::diagnostic::did_you_mean;
 use super::file::{Rule, Selection, When};
 use crate::model::Mode;
 
-/// Warns of what cannot be meant.
-pub(super) fn warn(rule: &Rule, compiled: &CompiledRule, notes: &mut Notes) {
+/// Group types as Chat's callbacks write them.
+const TYPES: &[&str] = &["Public", "Private", "ChatRoom", "AVChatRoom", "Community"];
+/// What the console calls two of them.
+const CONSOLE_NAMES: &[(&str, &str)] = &[("Work", "Private"), ("Meeting", "ChatRoom")];
+
+/// Warns of what cannot be meant. `spared` are the phrases of the rule's exceptions.
+pub(super) fn warn(rule: &Rule, compiled: &CompiledRule, spared: &[String], notes: &mut Notes) {
     let at = rule.id.at;
     let id = &rule.id.value;
     if let (Some(scope), Some(exempt)) = (&rule.scope, &rule.exempt)
@@ -16,17 +22,23 @@ pub(super) fn warn(rule: &Rule, compiled: &CompiledRule, notes: &mut Notes) {
         notes.warning(exempt.at, message, "a rule that never applies is better `mode: off`");
     }
     for (selection, name) in [(&rule.scope, "scope"), (&rule.exempt, "exempt")] {
-        if let Some(selection) = selection
-            && is_empty(&selection.value)
-        {
-            let message = format!("`{name}` of `{id}` names nothing");
-            let help = if name == "scope" {
-                "the rule applies everywhere"
-            } else {
-                "it would exempt everything, and so is ignored nowhere"
-            };
-            notes.warning(selection.at, message, help);
+        let Some(selection) = selection else { continue };
+        if let Some(why) = says_nothing(&selection.value, name == "scope") {
+            notes.warning(selection.at, format!("`{name}` of `{id}` {why}"), "");
         }
+        for name in selection.value.types.iter().flat_map(|types| &types.0) {
+            if !TYPES.contains(&name.as_str()) && !name.ends_with('*') {
+                let message = format!("no group has the type `{name}`");
+                notes.warning(selection.at, message, type_meant(name));
+            }
+        }
+    }
+    if only_phrases(&rule.when.value)
+        && !compiled.phrases.is_empty()
+        && compiled.phrases.iter().all(|phrase| spared.contains(phrase))
+    {
+        let help = "an exception is a longer phrase around the one that is sought";
+        notes.warning(at, format!("`unless` spares every phrase of `{id}`"), help);
     }
     let live = compiled.stance.mode == Mode::Live;
     if live && compiled.rollout == 0.0 {
@@ -39,9 +51,38 @@ pub(super) fn warn(rule: &Rule, compiled: &CompiledRule, notes: &mut Notes) {
     impossible(&rule.when.value, rule, notes);
 }
 
-fn is_empty(selection: &Selection) -> bool {
+/// What a selection comes to that names nothing.
+fn says_nothing(selection: &Selection, scope: bool) -> Option<&'static str> {
     let all = [&selection.types, &selection.groups, &selection.topics, &selection.senders];
-    all.iter().all(|field| field.is_none())
+    if all.iter().all(|field| field.is_none()) {
+        return Some(if scope {
+            "names nothing: the rule applies everywhere"
+        } else {
+            "names nothing: everything is exempt, and the rule never applies"
+        });
+    }
+    let empty = all.iter().any(|field| field.as_ref().is_some_and(|many| many.0.is_empty()));
+    empty.then_some(if scope {
+        "has an empty list: the rule never applies"
+    } else {
+        "has an empty list: nothing is exempt"
+    })
+}
+
+fn type_meant(name: &str) -> String {
+    match CONSOLE_NAMES.iter().find(|(console, _)| *console == name) {
+        Some((_, written)) => format!("Chat's callbacks call it `{written}`"),
+        None => did_you_mean(name, TYPES),
+    }
+}
+
+/// Whether a condition holds by phrases and nothing else.
+fn only_phrases(when: &When) -> bool {
+    match when {
+        When::Any(parts) | When::All(parts) => parts.iter().all(only_phrases),
+        When::Keyword(_) => true,
+        _ => false,
+    }
 }
 
 /// Whether everything in `scope` is also in `exempt`.
@@ -84,6 +125,30 @@ fn impossible(when: &When, rule: &Rule, notes: &mut Notes) {
             }
         }
         When::Flood(flood) if flood.messages > 128 => say("at most 128 messages are counted"),
+        When::Flood(flood) if flood.messages < 2 => {
+            let help = "a flood has at least 2 messages";
+            notes.mistake_with(rule.when.at, "this flood would be every single message", help);
+        }
+        When::Repeat(repeat) if repeat.times < 2 => {
+            let help = "a repetition is there from 2 times on";
+            notes.mistake_with(rule.when.at, "this repetition would be every message", help);
+        }
+        When::Element(element) => {
+            if let Some(why) = element.never() {
+                say(why);
+            }
+        }
+        When::Platform(platform) => {
+            for (name, meant) in platform.unknown() {
+                let message = format!("Chat knows no platform `{name}`");
+                notes.warning(rule.when.at, message, meant);
+            }
+        }
+        When::Score(score) => {
+            for part in &score.sum {
+                impossible(&part.when, rule, notes);
+            }
+        }
         When::Repeat(repeat) => {
             if repeat.times > 128 {
                 say("at most 128 messages are counted");

@@ -322,6 +322,23 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     }
 }
 
+/// Texts as they are, or a mapping that says more.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged, inline)]
+pub(crate) enum TextsOr<M> {
+    Texts(OneOrMany<At<String>>),
+    Map(M),
+}
+
+impl<M: FromNode> FromNode for TextsOr<M> {
+    fn from_node(node: &Node, notes: &mut Notes) -> Option<Self> {
+        match node.value {
+            Value::Map(_) => M::from_node(node, notes).map(Self::Map),
+            _ => OneOrMany::from_node(node, notes).map(Self::Texts),
+        }
+    }
+}
+
 /// A span of time: `30s`, `10m`, `2h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -333,7 +350,8 @@ impl FromNode for Span {
             _ => None,
         };
         if read.is_none() {
-            notes.mistake_with(node.at, "expected a span of time", "such as 30s, 10m, 2h or 7d");
+            let help = "such as 30s, 10m, 2h or 7d; at most 31d";
+            notes.mistake_with(node.at, "expected a span of time", help);
         }
         read.map(Self)
     }

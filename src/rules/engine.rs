@@ -185,7 +185,7 @@ impl CompiledRule {
         let hit = |span: Span| Hit {
             rule: self.id.clone(),
             mode: stance.mode,
-            severity: stance.severity,
+            severity: self.severity_of(span, findings).unwrap_or(stance.severity),
             action: if recalls { Action::Recall } else { Action::Flag },
             start: text[..span.start].chars().count(),
             end: text[..span.end].chars().count(),
@@ -196,6 +196,15 @@ impl CompiledRule {
             return vec![hit(Span { start: 0, end: 0, via: Via::Written })];
         }
         merged.into_iter().take(MAX_HITS).map(hit).collect()
+    }
+}
+
+impl CompiledRule {
+    /// The severity that the list gives to what was found at a place.
+    fn severity_of(&self, span: Span, findings: &Findings) -> Option<Severity> {
+        let within = |found: Span| span.start <= found.start && found.end <= span.end;
+        let graded = self.graded.iter().filter(|(leaf, _)| findings.of(*leaf).any(within));
+        graded.map(|(_, severity)| *severity).max()
     }
 }
 

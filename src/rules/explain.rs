@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::compile::CompiledRule;
-use super::condition::Subject;
+use super::condition::{Subject, Truth};
 use super::engine::CompiledRules;
 use super::file::Fold;
 use super::findings::{Findings, Span, Via};
@@ -95,6 +95,10 @@ fn why_not(rule: &CompiledRule, text: &Text, findings: &Findings) -> Option<Stri
     if let Some(span) = spared.first() {
         let covered = &text.as_str()[span.start..span.end];
         return Some(format!("`{covered}` is an exception (`unless`)"));
+    }
+    let subject = Subject { text, message: None };
+    if rule.when.holds(subject, findings, &spared) == Truth::Open {
+        return Some("a text alone does not tell: it asks for the message and its sender".into());
     }
     nearest_phrase(rule, text)
 }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::compile::{self, List};
+use super::compile::{self, Item, List};
 use super::decode::{At, FromNode, Note, Notes};
-use super::diagnostic::{Diagnostic, LoadError, whole_file};
+use super::diagnostic::{Diagnostic, LoadError, did_you_mean, whole_file};
 use super::engine::CompiledRules;
 use super::file::{ListFile, ListSource, RulesFile};
 use super::yaml::{self, Place};
-use crate::model::RulesVersion;
+use crate::model::{RulesVersion, Severity};
 
 /// The largest rules file or list read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -126,7 +126,8 @@ fn inline(items: &[At<String>], notes: &mut Notes) -> List {
     for item in items.iter().filter(|item| item.value.trim().is_empty()) {
         notes.mistake(item.at, "an empty phrase would match everywhere");
     }
-    let items = items.iter().map(|item| item.value.trim().to_owned()).collect();
+    let item = |item: &At<String>| Item { text: item.value.trim().to_owned(), severity: None };
+    let items = items.iter().map(item).collect();
     List { items, wholeness: None }
 }
 
@@ -147,17 +148,46 @@ fn from_file(
         }
     };
     absorb(digest, text.as_bytes());
-    let items: Vec<String> = text.lines().filter_map(phrase).map(str::to_owned).collect();
-    if items.is_empty() {
-        elsewhere.push(whole_file(&path.display().to_string(), "the list holds no phrase"));
+    let shown = path.display().to_string();
+    let mut items = Vec::new();
+    for (line, at) in text.lines().zip(1..) {
+        match item(line) {
+            Ok(item) => items.extend(item),
+            Err(unknown) => elsewhere.push(not_a_severity(&shown, at, line, unknown)),
+        }
+    }
+    if items.is_empty() && elsewhere.is_empty() {
+        elsewhere.push(whole_file(&shown, "the list holds no phrase"));
     }
     List { items, wholeness: written.words }
 }
 
-/// The phrase of a line: none for an empty line or a comment.
-fn phrase(line: &str) -> Option<&str> {
+/// The phrase of a line and its severity behind a tab: none for an empty line or a comment, what is
+/// written for a severity where it is none.
+fn item(line: &str) -> Result<Option<Item>, &str> {
     let line = line.trim();
-    (!line.is_empty() && !line.starts_with('#')).then_some(line)
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let Some((phrase, written)) = line.rsplit_once('\t') else {
+        return Ok(Some(Item { text: line.to_owned(), severity: None }));
+    };
+    let severity = Severity::from_word(written.trim()).ok_or(written.trim())?;
+    Ok(Some(Item { text: phrase.trim().to_owned(), severity: Some(severity) }))
+}
+
+fn not_a_severity(file: &str, line: usize, excerpt: &str, unknown: &str) -> Diagnostic {
+    let names: Vec<&str> = Severity::ALL.iter().map(|severity| severity.as_str()).collect();
+    let before = excerpt.rfind(unknown).unwrap_or(0);
+    Diagnostic {
+        file: file.to_owned(),
+        line,
+        column: excerpt[..before].chars().count() + 1,
+        message: format!("`{unknown}` behind a tab is not a severity"),
+        help: did_you_mean(unknown, &names),
+        excerpt: excerpt.to_owned(),
+        width: unknown.chars().count(),
+    }
 }
 
 /// A place in the rules file, for messages made after loading.

@@ -40,7 +40,8 @@ pub(crate) struct CharFold {
     /// The character that stands for it in the text in which phrases are sought, where everything that
     /// can be taken for one another is the same.
     pub(crate) class: char,
-    /// The letter that a sign stands for among letters; itself where it stands for none.
+    /// The letter that a sign stands for among letters, or a capital is drawn like; itself where
+    /// there is none.
     pub(crate) sign: char,
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
@@ -61,6 +62,8 @@ impl CharFold {
     pub(crate) const PART: u8 = 32;
     /// A sign without which no letter is drawn; a letter that is drawn with signs.
     pub(crate) const STROKE: u8 = 64;
+    /// A capital that is drawn like the Latin letter in `sign`, and its small form like another.
+    pub(crate) const CAPITAL: u8 = 128;
 
     pub(crate) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -100,10 +103,22 @@ pub(crate) fn expand(c: char) -> Vec<CharFold> {
 }
 
 fn classify(c: char) -> CharFold {
+    let small = classify_by_small_form(c);
+    let capital = std::iter::once(c).nfkc().next().and_then(lookalike::capital);
+    match capital.filter(|_| small.kind == Kind::Word) {
+        Some(sign) => CharFold { sign, flags: small.flags | CharFold::CAPITAL, ..small },
+        None => small,
+    }
+}
+
+fn classify_by_small_form(c: char) -> CharFold {
     if is_hidden(c) {
         return CharFold::new(Kind::Hidden, c);
     }
-    if let Some(latin) = lookalike::letter(c).filter(|_| !c.is_alphabetic() || !has_compatible(c)) {
+    // Unicode takes the crescent-shaped sigma for a sigma; it is there for a c.
+    let stands_for_itself = |c: char| !has_compatible(c) || matches!(c, 'ϲ' | 'Ϲ');
+    if let Some(latin) = lookalike::letter(c).filter(|_| !c.is_alphabetic() || stands_for_itself(c))
+    {
         return letter_like(c, latin);
     }
     match compatible(c).as_slice() {
@@ -141,6 +156,10 @@ fn simple(c: char, written: char) -> CharFold {
         fold.class = class(digit);
         return fold;
     }
+    if let Some(letter) = lookalike::regional(c) {
+        let flags = CharFold::SIGN;
+        return CharFold { sign: letter, flags, ..CharFold::new(Kind::Mark, c) };
+    }
     if let Some(latin) = lookalike::symbol(c) {
         let kind = match (c, written) {
             ('!', '!') => Kind::End,
@@ -152,6 +171,10 @@ fn simple(c: char, written: char) -> CharFold {
         return fold;
     }
     if c.is_alphabetic() {
+        // Single strokes of characters are drawn between others: 加丨微丨信.
+        if matches!(c, '丨' | '丶') {
+            return CharFold::new(Kind::Mark, c);
+        }
         if is_free(c) {
             let mut fold = CharFold::new(Kind::Free, simplified(c));
             fold.flags = if is_joining(c) { CharFold::JOINS } else { 0 };

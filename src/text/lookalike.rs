@@ -11,32 +11,32 @@ use std::sync::LazyLock;
 
 /// Each Latin letter with its look-alikes, lower-case forms only where case folding finds the rest.
 const LETTERS: &[(char, &str)] = &[
-    ('a', "аαɑᴀɐᗩꓮꭺ∀ª🅐🅰"),
-    ('b', "вβʙɓƀᗷьҍꞗ🅑🅱"),
-    ('c', "сϲᴄɔƈȼᑕᏟꮯ🅒🅲"),
-    ('d', "ԁᴅɗđᗪꓒδժ🅓🅳"),
-    ('e', "еεёєҽᴇǝɘəɛҿ℮є🅔🅴"),
-    ('f', "ғꜰƒɟᖴϝʄ🅕🅵"),
-    ('g', "ɡɢɠǥԍցᘜɣ🅖🅶"),
-    ('h', "нһʜħɦհᕼɥ🅗🅷"),
-    ('i', "іιɪıɩɨїꭵἰ🅘🅸"),
+    ('a', "аαɑᴀɐᗩꓮꭺ∀ª🅐🅰ⱥᶏẚ"),
+    ('b', "вβʙɓƀᗷьҍꞗ🅑🅱ƃƅᴃᵬᶀꞵ"),
+    ('c', "сϲᴄɔƈȼᑕᏟꮯ🅒🅲ɕʗↄꜿꞓꞔ"),
+    ('d', "ԁᴅɗđᗪꓒδժ🅓🅳ƌȡɖᵭᶁᶑꝺꟈ"),
+    ('e', "еεёєҽᴇǝɘəɛҿ℮є🅔🅴ɇɜɝᴈᶒᶓᶔⱸⱻꬳꬴ"),
+    ('f', "ғꜰƒɟᖴϝʄ🅕🅵ᵮᶂꝼꟻⅎꬵ"),
+    ('g', "ɡɢɠǥԍցᘜɣ🅖🅶ʛᵷᵹꝿꞡꬶ"),
+    ('h', "нһʜħɦհᕼɥ🅗🅷ʮʯⱨꞕ"),
+    ('i', "іιɪıɩɨїꭵἰ🅘🅸ᴉᵻᶖꟷ"),
     ('j', "јᴊʝɉյᒍϳ🅙🅹"),
-    ('k', "кκᴋƙҡқʞ🅚🅺"),
-    ('l', "ʟłɭƚӏᒪɫլ🅛🅻"),
-    ('m', "мᴍɱᗰϻʍ🅜🅼"),
-    ('n', "ηпиɴɲոռᑎπŋɳƞй🅝🅽"),
-    ('o', "оοσᴏօøɵө๏ססഠ౦ᓍ🅞🅾"),
-    ('p', "рρᴘƥᑭþҏ🅟🅿"),
-    ('q', "ԛզգɋʠ🅠🆀"),
-    ('r', "ʀɹɾɽꭇꮁᖇгяɼɍ🅡🆁"),
-    ('s', "ѕꜱʂςʃƽ🅢🆂"),
-    ('t', "тτᴛʈŧƭʇէ🅣🆃"),
-    ('u', "υᴜʊսցᑌµμцʉ🅤🆄"),
-    ('v', "νᴠѵʋᐯʌ🅥🆅"),
-    ('w', "ωᴡԝɯшщᗯѡա🅦🆆"),
-    ('x', "хχӿ᙭🅧🆇"),
-    ('y', "уγʏүуʎ¥ყɏ🅨🆈"),
-    ('z', "ᴢʐƶɀʑζ🅩🆉"),
+    ('k', "кκᴋƙҡқʞ🅚🅺ᶄⱪꝁꝃꝅꞣĸ"),
+    ('l', "ʟłɭƚӏᒪɫլ🅛🅻ȴɬᴌᶅⱡꝉꞎꬷꬸꬹ"),
+    ('m', "мᴍɱᗰϻʍ🅜🅼ɰᴟᵯᶆꟺꬺ"),
+    ('n', "ηпиɴɲոռᑎπŋɳƞй🅝🅽ȵᴎᵰᶇꞑꞥꬻ"),
+    ('o', "оοσᴏօøɵө๏ססഠ౦ᓍ🅞🅾ǿᴐᴒᴓᶗⱺꝋꝍꬾꬿ"),
+    ('p', "рρᴘƥᑭþҏ🅟🅿ᵱᵽᶈꝑꝓꝕꟼ"),
+    ('q', "ԛզգɋʠ🅠🆀ꝗꝙꞯ"),
+    ('r', "ʀɹɾɽꭇꮁᖇгяɼɍ🅡🆁ɺɻɿᴙᴚᵲᵳᶉⱹꞃꞧꭆꭉꭋꭌꭨ"),
+    ('s', "ѕꜱʂςʃƽ🅢🆂ȿᵴᶊẜꞅꞩꟊ"),
+    ('t', "тτᴛʈŧƭʇէ🅣🆃ƫȶⱦᵵꞇ"),
+    ('u', "υᴜʊսցᑌµμцʉ🅤🆄ᴝᵾᶙꞹ"),
+    ('v', "νᴠѵʋᐯʌ🅥🆅ⱱⱴꝟ"),
+    ('w', "ωᴡԝɯшщᗯѡա🅦🆆ⱳ"),
+    ('x', "хχӿ᙭🅧🆇ᶍꭓꭖꭗꭘꭙ"),
+    ('y', "уγʏүуʎ¥ყɏ🅨🆈ƴ"),
+    ('z', "ᴢʐƶɀʑζ🅩🆉ȥᵶᶎ"),
 ];
 
 /// Symbols that are read as a letter only where they stand among letters.
@@ -62,7 +62,11 @@ const SYMBOLS: &[(char, &str)] = &[
     ('y', "¥"),
 ];
 
+/// Capitals that are drawn like another Latin letter than their small forms.
+const CAPITALS: &[(char, &str)] = &[('h', "Η"), ('m', "Μ"), ('n', "Ν"), ('s', "Տ"), ('y', "Υϒ")];
+
 static LETTER_OF: LazyLock<HashMap<char, char>> = LazyLock::new(|| table(LETTERS));
+static CAPITAL_OF: LazyLock<HashMap<char, char>> = LazyLock::new(|| table(CAPITALS));
 static SYMBOL_OF: LazyLock<HashMap<char, char>> = LazyLock::new(|| table(SYMBOLS));
 
 fn table(rows: &[(char, &str)]) -> HashMap<char, char> {
@@ -80,14 +84,31 @@ pub(super) fn letter(c: char) -> Option<char> {
     if !can_pass_for_latin(c) {
         return None;
     }
+    // Small and capital letters have to be read alike, and the small one decides where it can.
+    unicode_lookalike(lower).or_else(|| unicode_lookalike(c))
+}
+
+/// What Unicode's list of confusables says.
+fn unicode_lookalike(c: char) -> Option<char> {
     let mut buffer = [0; 4];
-    // Small and capital letters have to be read alike, and the small one decides.
-    let text: &str = lower.encode_utf8(&mut buffer);
+    let text: &str = c.encode_utf8(&mut buffer);
     let mut skeleton = unicode_security::skeleton(text);
     match (skeleton.next(), skeleton.next()) {
         (Some(one), None) if one.is_ascii_alphabetic() => Some(one.to_ascii_lowercase()),
         _ => None,
     }
+}
+
+/// The Latin capital that a capital is drawn like, where its small form is drawn like another
+/// letter: `Ν` like N, while `ν` is like v.
+pub(super) fn capital(c: char) -> Option<char> {
+    CAPITAL_OF.get(&c).copied()
+}
+
+/// The letter of a regional indicator, two of which make a flag.
+pub(super) fn regional(c: char) -> Option<char> {
+    let letter = u32::from(c).checked_sub(0x1f1e6).filter(|at| *at < 26)?;
+    char::from_u32(u32::from('a') + letter)
 }
 
 /// The Latin letter that a symbol can be taken for.

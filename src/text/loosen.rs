@@ -12,7 +12,8 @@ use super::symbols::{Symbol, Symbols};
 const WEI: &str = "微薇威徽溦葳巍崴嶶維维唯喂為为卫尉魏伟惟";
 /// Taken for 信 behind one of these.
 const XIN: &str = "信芯訫伈囟欣心星鑫馨";
-/// Signs of addition, taken for 加 before a contact. Homophones are left to the reading by sound.
+/// Signs of addition, taken for 加 before a contact and between characters. Homophones are left to
+/// the reading by sound.
 const PLUS: &str = "+➕✚╋✛➹";
 /// Behind 微, these make another word than the contact: 微博, 微笑.
 const AFTER_WEI: &str = "博商店笑米软妙小风调课视群电积分量型观波服粒弱生机创薄";
@@ -20,6 +21,10 @@ const AFTER_WEI: &str = "博商店笑米软妙小风调课视群电积分量型�
 const WECHAT: &[&str] = &[
     "vx", "wx", "weixin", "wechat", "vxin", "wxin", "weichat", "vchat", "wexin", "vixin", "weixing",
 ];
+/// Taken for 群 behind a lone q.
+const QUN: &str = "群羣裙峮";
+/// Hearts, taken for the second half of 微信.
+const HEARTS: &str = "❤♥♡💕💖💗💓💙💚💜🖤🧡💛";
 const QQ_HAN: &[&str] = &["扣扣", "叩叩", "抠抠", "球球", "秋秋", "企鹅"];
 
 /// How many digits between two characters are put there to part them.
@@ -61,7 +66,7 @@ impl Reader<'_> {
             }
             _ => {}
         }
-        if let Some(next) = self.wechat(at) {
+        if let Some(next) = self.wechat(at).or_else(|| self.q_group(at)) {
             return next;
         }
         if self.is_plus(at) {
@@ -115,6 +120,17 @@ impl Reader<'_> {
         Some(at + 2)
     }
 
+    /// Q群 and Q裙 are 群.
+    fn q_group(&mut self, at: usize) -> Option<usize> {
+        let group = self.from.get(at + 1).is_some_and(|next| QUN.contains(next.fold.shown));
+        let lone = at == 0 || self.from[at - 1].kind() != Kind::Word;
+        if self.from[at].fold.shown != 'q' || !group || !lone {
+            return None;
+        }
+        self.put('群', at, at + 1);
+        Some(at + 2)
+    }
+
     /// The next letter and where it is, at most two separators on.
     fn next_letter(&self, at: usize) -> Option<(usize, &Symbol)> {
         let near = self.from.iter().enumerate().skip(at + 1).take(3);
@@ -139,6 +155,7 @@ impl Reader<'_> {
             let word = self.word(at);
             if WECHAT.contains(&word.as_str()) {
                 let last = at + word.len() - 1;
+                self.added();
                 self.put('微', at, at);
                 self.put('信', at + 1, last);
                 return Some(last + 1);
@@ -149,17 +166,26 @@ impl Reader<'_> {
         }
         if let Some((next, symbol)) = self.next_letter(at)
             && (XIN.contains(symbol.fold.shown)
-                || symbol.fold.shown == 'x' && self.word(next) == "x")
+                || symbol.fold.shown == 'x' && self.word(next) == "x" && !self.is_spelled(next))
             && strict_pair(here.fold.shown, symbol.fold.shown)
         {
+            self.added();
             self.put('微', at, at);
             self.row.extend(&self.from[at + 1..next]);
             self.put('信', next, next);
             return Some(next + 1);
         }
+        let heart = self.from.get(at + 1).is_some_and(|next| HEARTS.contains(next.fold.plain));
+        if heart && ("薇徽溦".contains(here.fold.shown) || is_v(&here)) {
+            self.added();
+            self.put('微', at, at);
+            self.put('信', at + 1, at + 1);
+            return Some(at + 2);
+        }
         let added = self.last_letter() == Some('加');
-        let other_word =
-            self.next_letter(at).is_some_and(|(_, next)| AFTER_WEI.contains(next.fold.shown));
+        let other_word = self.next_letter(at).is_some_and(|(at, next)| {
+            AFTER_WEI.contains(next.fold.shown) || self.word(at).starts_with("xin")
+        }) || self.is_spelled(at);
         let alone = "微薇徽溦".contains(here.fold.shown) || is_v(&here);
         if added && alone && !other_word {
             self.put('微', at, at);
@@ -169,10 +195,47 @@ impl Reader<'_> {
         None
     }
 
+    /// Whether a letter is one of several written apart: the w of `w.o`, not that of `w: name`.
+    fn is_spelled(&self, at: usize) -> bool {
+        self.next_letter(at).is_some_and(|(next, symbol)| {
+            let parted = next > at + 1 && self.from[at + 1].kind() != Kind::Space;
+            parted && symbol.kind() == Kind::Word && self.word(next).len() == 1
+        })
+    }
+
+    /// 十 before a contact is there for 加, unless it counts.
+    fn added(&mut self) {
+        let [.., before, last] = self.row.as_mut_slice() else {
+            if let [last] = self.row.as_mut_slice()
+                && last.fold.shown == '十'
+            {
+                last.fold = fold('加');
+                self.changed = true;
+            }
+            return;
+        };
+        let counts = "一二三四五六七八九几数第".contains(before.fold.shown);
+        if last.fold.shown == '十' && !counts {
+            last.fold = fold('加');
+            self.changed = true;
+        }
+    }
+
     /// The Latin word that begins at a symbol.
     fn word(&self, at: usize) -> String {
         let letters = self.from[at..].iter().take_while(|s| s.kind() == Kind::Word);
         letters.take(12).map(|symbol| symbol.fold.shown).filter(char::is_ascii).collect()
+    }
+
+    /// One sign right before a character; several in a row only part what they stand between.
+    fn is_plus_between_characters(&self, at: usize) -> bool {
+        let symbol = |at: usize| self.from.get(at);
+        let plus = |s: Option<&Symbol>| s.is_some_and(|s| PLUS.contains(s.fold.plain));
+        let free = symbol(at + 1).is_some_and(|s| s.kind() == Kind::Free);
+        let before = |by: usize| at.checked_sub(by).and_then(symbol);
+        let latin = before(1).is_some_and(|s| s.kind() == Kind::Word);
+        let several = [symbol(at + 2), before(2), before(1)].into_iter().any(plus);
+        free && !latin && !several
     }
 
     /// A sign of addition right before a contact.
@@ -182,6 +245,9 @@ impl Reader<'_> {
         let number = at > 0 && self.from[at - 1].kind() == Kind::Digit;
         if number || !PLUS.contains(here.plain) {
             return false;
+        }
+        if self.is_plus_between_characters(at) {
+            return true;
         }
         let Some((next, symbol)) = self.next_letter(at) else { return false };
         let word = if symbol.kind() == Kind::Word { self.word(next) } else { String::new() };
@@ -235,10 +301,14 @@ mod tests {
             "加✌信",
             "加weixin",
             "力口徽❤信",
+            "+薇❤️",
+            "十vx",
         ] {
             assert_eq!(loose(text), "加微信", "{text}");
         }
         assert_eq!(loose("扣扣号"), "q号");
+        assert_eq!(loose("➕Q裙"), "加群");
+        assert_eq!(loose("加我+好友"), "加我加好友");
     }
 
     #[test]
@@ -255,6 +325,11 @@ mod tests {
             "www",
             "50+w人",
             "微星主板",
+            "充+值+返",
+            "C++程序",
+            "五十微博",
+            "加.w.o.好友",
+            "加微.x.i.n",
         ] {
             let symbols = Symbols::of(text);
             assert_eq!(loose(text), Squeezed::of(&symbols).text, "{text}");

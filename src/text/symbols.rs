@@ -29,13 +29,15 @@ impl Symbol {
 
 /// The symbols of a text, and what is worth knowing about it as a whole.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "five facts about a text")]
+#[expect(clippy::struct_excessive_bools, reason = "six facts about a text")]
 pub(crate) struct Symbols {
     pub(crate) row: Vec<Symbol>,
     /// Letters that can only be Greek or Cyrillic are among them: such words are meant.
     pub(crate) genuine: bool,
     /// A sign that could be a letter stands beside one.
     pub(crate) signs: bool,
+    /// There are capitals that are drawn like another letter than their small forms.
+    pub(crate) capitals: bool,
     /// Chinese, Japanese, Korean or Thai is among them.
     pub(crate) free: bool,
     /// There are controls that show text in reverse.
@@ -74,11 +76,12 @@ impl Symbols {
                     symbols.genuine |= found.has(CharFold::GENUINE);
                     let sign = found.has(CharFold::SIGN);
                     symbols.drawn |= found.has(CharFold::STROKE);
+                    symbols.capitals |= found.has(CharFold::CAPITAL);
                     let wordy = matches!(kind, Kind::Word | Kind::Digit);
                     let beside = symbols.row.last().is_some_and(Symbol::is_letter);
                     // Most exclamation marks stand behind a word and are just that.
                     let within = sign && found.plain != '!' && beside;
-                    symbols.signs |= within || (sign_before && wordy);
+                    symbols.signs |= within || (sign_before && wordy) || is_regional(&found);
                     sign_before = sign;
                     symbols.row.push(Symbol { fold: found, start, end });
                 }
@@ -132,6 +135,7 @@ impl Symbols {
     pub(crate) fn signs_as_letters(&self) -> Self {
         let mut read = self.clone();
         let last = read.row.len();
+        read.regional_as_letters();
         // Once from each side: a sign may stand beside another that a letter makes a letter.
         for i in (0..last).rev() {
             read.sign_as_letter(i, i + 1, true);
@@ -142,12 +146,42 @@ impl Symbols {
         read
     }
 
+    /// Letters of flags, except where two of them are one.
+    fn regional_as_letters(&mut self) {
+        for run in self.row.chunk_by_mut(|a, b| is_regional(&a.fold) == is_regional(&b.fold)) {
+            if run.len() != 2 && is_regional(&run[0].fold) {
+                for symbol in run {
+                    symbol.fold = fold(symbol.fold.sign);
+                }
+            }
+        }
+    }
+
+    /// Capitals taken for the Latin ones they are drawn like: `ΜΟΝΕΥ`.
+    pub(crate) fn capitals_as_drawn(&self) -> Self {
+        let mut read = self.clone();
+        for symbol in &mut read.row {
+            if symbol.fold.has(CharFold::CAPITAL) {
+                let flags = symbol.fold.flags & CharFold::FOREIGN | CharFold::UPPER;
+                symbol.fold = CharFold { flags, ..fold(symbol.fold.sign) };
+            }
+        }
+        read.genuine = read.row.iter().any(|symbol| symbol.fold.has(CharFold::GENUINE));
+        read
+    }
+
     fn sign_as_letter(&mut self, at: usize, beside: usize, inside: bool) {
         let fold = self.row[at].fold;
         let wordy = |s: &Symbol| matches!(s.kind(), Kind::Word | Kind::Digit);
-        let is_sign = fold.has(CharFold::SIGN) && !wordy(&self.row[at]);
-        // An exclamation mark behind a word is one.
-        if is_sign && (inside || fold.plain != '!') && self.row.get(beside).is_some_and(wordy) {
+        let is_sign = fold.has(CharFold::SIGN) && !wordy(&self.row[at]) && !is_regional(&fold);
+        // An exclamation mark behind a word is one, unless another sign goes on with the word.
+        let goes_on = self.row.get(at + 1).is_some_and(|next| {
+            next.fold.has(CharFold::SIGN) && !matches!(next.fold.plain, '!' | '$' | '@')
+        });
+        if is_sign
+            && (inside || fold.plain != '!' || goes_on)
+            && self.row.get(beside).is_some_and(wordy)
+        {
             let letter = super::chars::fold(fold.sign);
             self.row[at].fold = CharFold { flags: CharFold::SIGN, ..letter };
         }
@@ -160,6 +194,10 @@ impl Symbols {
         let end = row.iter().map(|symbol| symbol.end).max().unwrap_or(0);
         (start as usize, end as usize)
     }
+}
+
+fn is_regional(fold: &CharFold) -> bool {
+    matches!(fold.plain, '\u{1f1e6}'..='\u{1f1ff}')
 }
 
 fn offset(at: usize) -> u32 {
@@ -245,5 +283,17 @@ mod tests {
         let read = |text| Squeezed::of(&Symbols::of(text).signs_as_letters()).text;
         assert_eq!(read("ca$h g1f+ !!"), "cashgift");
         assert_eq!(read("well!"), "wei");
+        assert_eq!(read("d3p05!+"), "deposit");
+        assert_eq!(read("well!!"), "wei");
+        assert_eq!(read("🇨🇦🇸🇮🇳🇴 🇫 🇷 🇪 🇪"), "casinofre");
+        assert_eq!(read("f🇺🇸ree 🇺🇸"), "fre");
+    }
+
+    #[test]
+    fn capitals_may_be_drawn_like_other_letters_than_small_ones() {
+        let read = |text| Squeezed::of(&Symbols::of(text).capitals_as_drawn()).text;
+        assert_eq!(read("ΜΟΝΕΥ"), "money");
+        assert_eq!(read("𝚴ow"), "now");
+        assert_eq!(squeeze("Νέα"), squeeze("νέα"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use quell::model::{
     Action, Element, GroupType, Mentions, Message, MessageKey, Mode, Severity, Signals, Source,
-    Timestamp, Verdict,
+    Text, Timestamp, Verdict,
 };
 use quell::rules::{self, CompiledRules, Windows};
 use quell::text;
@@ -173,9 +173,12 @@ fn a_newcomer_is_one_for_the_first_messages_and_a_refill_remembers() {
 
 #[test]
 fn an_old_verdict_is_derived_again_from_its_signals() {
-    let rules = load("rules:\n  - { id: flood, when: { flood: { messages: 1, within: 10s } } }\n");
-    let message = message("g", "s", 1, 0, "hi");
-    let signals = Windows::default().observe(&rules, &message);
+    let rules = load("rules:\n  - { id: flood, when: { flood: { messages: 2, within: 10s } } }\n");
+    let windows = Windows::default();
+    let _ = windows.observe(&rules, &message("g", "s", 1, 0, "hi"));
+    let message = message("g", "s", 2, 0, "hi");
+    let signals = windows.observe(&rules, &message);
+    assert_eq!(rules.judge(&message, &signals).verdict, Verdict::Recall);
     let stored = serde_json::to_string(&signals).unwrap();
     let read: Signals = serde_json::from_str(&stored).unwrap();
     assert_eq!(rules.judge(&message, &read), rules.judge(&message, &signals));
@@ -202,4 +205,23 @@ fn exceptions_cancel_only_what_they_cover() {
     assert_eq!(judge("路口交通很堵"), Verdict::Pass);
     assert_eq!(judge("路口交通很堵，口交"), Verdict::Recall);
     assert_eq!(judge("道路口交叉"), Verdict::Recall);
+}
+
+#[test]
+fn a_line_of_a_list_may_have_a_severity_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "version: 1\nlists: { bait: { file: bait.txt } }\nrules:\n  - { id: a, severity: low, when: { keyword: { list: bait } } }\n";
+    let write = |list: &str| std::fs::write(dir.path().join("bait.txt"), list).unwrap();
+    write("free gift card\tcritical\n# a comment\nbuy now\n");
+    let rules = rules::load_str("rules", yaml, dir.path()).unwrap().rules;
+    let severities = |text: &str| -> Vec<_> {
+        rules.judge_text(&Text::bare(text)).hits.iter().map(|hit| hit.severity).collect()
+    };
+    assert_eq!(severities("buy now"), [Severity::Low]);
+    assert_eq!(severities("f.r.e.e gift card"), [Severity::Critical]);
+    assert_eq!(severities("buy now: free gift card"), [Severity::Low, Severity::Critical]);
+    write("buy now\nfree gift card\thihg\n");
+    let error = rules::load_str("rules", yaml, dir.path()).unwrap_err().to_string();
+    assert!(error.contains("bait.txt:2:16: `hihg` behind a tab is not a severity"), "{error}");
+    assert!(error.contains("did you mean `high`?"), "{error}");
 }

@@ -59,11 +59,47 @@ rules:
     exempt: { groups: ['*'] }
   - id: unreachable
     when: { score: { at_least: 5, sum: [{ weight: 1, when: { keyword: [x] } }] } }
+  - id: spared
+    when: { keyword: [free gift] }
+    unless: [{ phrase: [free gift] }]
+  - id: elsewhere
+    when: { keyword: [x] }
+    scope: { types: [Work, Pubic] }
+  - id: nowhere
+    when: { keyword: [x] }
+    exempt: {}
+  - id: nothing
+    when: { any: [{ element: { type: text, extension: apk } }, { platform: Andriod }] }
 ";
     let loaded = rules::load_str("rules.yaml", yaml, Path::new("")).unwrap();
     let warnings: Vec<_> = loaded.warnings.iter().map(|w| w.message.as_str()).collect();
-    for expected in ["no rule uses the list", "can never hit", "leave nothing", "can never reach"] {
+    for expected in [
+        "no rule uses the list",
+        "`impossible` can never hit",
+        "leave nothing",
+        "can never reach",
+        "`unless` spares every phrase of `spared`",
+        "no group has the type `Work`",
+        "no group has the type `Pubic`",
+        "everything is exempt, and the rule never applies",
+        "`nothing` can never hit: only files and videos",
+        "Chat knows no platform `Andriod`",
+    ] {
         assert!(warnings.iter().any(|w| w.contains(expected)), "{expected}: {warnings:?}");
+    }
+}
+
+#[test]
+fn what_would_hit_every_message_is_a_mistake() {
+    for when in [
+        "pattern: '.*'",
+        "keyword: ['']",
+        "flood: { messages: 1, within: 10s }",
+        "repeat: { times: 1, within: 10s }",
+    ] {
+        let yaml = format!("version: 1\nrules:\n  - id: a\n    when: {{ {when} }}\n");
+        let loaded = rules::load_str("rules.yaml", &yaml, Path::new(""));
+        assert!(loaded.is_err(), "{when}");
     }
 }
 

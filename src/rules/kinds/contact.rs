@@ -43,31 +43,41 @@ impl FromNode for Written {
 
 /// Tried on the loose reading, where a messenger has one name.
 const PATTERNS: &[(Kind, &str)] = &[
-    (Kind::Phone, r"(?:^|[^\d])1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?:$|[^\d])"),
+    (Kind::Phone, r"(?:^|[^\d])1[3-9]\d[ .-]?\d{4}[ .-]?\d{4}(?:$|[^\d])"),
+    (Kind::Phone, r"(?:^|[^\d])1[ .-][3-9](?:[ .-]\d){9}(?:$|[^\d])"),
     (Kind::Phone, r"\+(?:\d[ ().-]{0,2}){9,14}\d"),
     (
         Kind::Wechat,
-        r"(?:微信|wechat|weixin|(?:^|[^a-z])[vw]x?)(?:号|群|id|我|联系|搜|同号)?\s?[:：]\s?[a-z0-9][a-z0-9_-]{4,19}",
+        r"(?:微信|wechat|weixin|卫星|(?:^|[^a-z/])[vw]x)(?:号|群|id|我|联系|搜|同号)?\s?[:：]\s?[a-z0-9][a-z0-9_-]{4,19}",
+    ),
+    // `v: Value` is a line of a program; a handle behind a lone letter has digits.
+    (
+        Kind::Wechat,
+        r"(?:^|[^a-z/])[vw](?:号|群|id|我|联系|搜|同号)?\s?[:：]\s?(?:[a-z][a-z_-]{1,14}\d[a-z0-9_-]{2,18}|\d{6,11}(?:\D|$))",
     ),
     (
         Kind::Wechat,
-        r"(?:微信|wechat|weixin|(?:^|[^a-z])[vw]x)(?:号|群|id|我|联系|搜|同号)?[^\w\n]{0,4}[a-z][a-z-]{0,15}[0-9_][a-z0-9_-]{2,15}",
+        r"(?:微信|wechat|weixin|(?:^|[^a-z/])[vw]x)(?:号|群|id|我|联系|搜|同号|是)?[^\w\n]{0,4}[a-z][a-z-]{0,15}[0-9_][a-z0-9_-]{2,15}",
     ),
     (
         Kind::Wechat,
-        r"(?:微信|wechat|weixin|(?:^|[^a-z])[vw]x)(?:号|群|id|我|联系|搜|同号)?[^\w\n]{0,4}1?\d{6,11}(?:\D|$)",
+        r"(?:微信|wechat|weixin|(?:^|[^a-z/])[vw]x)(?:号|群|id|我|联系|搜|同号|是)?[^\w\n]{0,4}1?\d{6,11}(?:\D|$)",
     ),
-    (Kind::Qq, r"(?:^|[^a-z])(?:qq|q群|q号|企鹅|扣扣)(?:群|号|裙|群号)?[^\w\n]{0,4}[1-9]\d{4,10}"),
+    (
+        Kind::Qq,
+        r"(?:^|[^a-z])(?:q ?q|加q|q群|q裙|q号|企鹅|扣扣)(?:群|号|裙|群号)?[^\w\n]{0,4}[1-9]\d{4,10}",
+    ),
     (Kind::Telegram, r"(?:^|[^a-z0-9.])(?:t\.me|telegram\.me|telegram\.dog)/\+?[a-z0-9_]{3,}"),
+    // Not the first half of an e-mail address.
     (
         Kind::Telegram,
-        r"(?:^|[^a-z])(?:tg|telegram|电报|纸飞机|飞机号)(?:号|群|id|频道)?[^\w\n]{0,4}@[a-z][a-z0-9_]{3,31}",
+        r"(?:^|[^a-z])(?:tg|telegram|电报|飞机|飞机号)(?:号|群|id|频道)?[^\w\n]{0,4}@[a-z][a-z0-9_]{3,31}(?:[^a-z0-9_.]|\.\s|\.?$)",
     ),
     (Kind::Telegram, r"tg://(?:resolve|join)\S+"),
     (Kind::Whatsapp, r"(?:wa\.me|api\.whatsapp\.com|chat\.whatsapp\.com)/\S+"),
     (
         Kind::Whatsapp,
-        r"whats\s?app[^\w\n]{0,4}(?:me |us |at |on |number )?[^\w\n]{0,4}\+?(?:\d[ ().-]{0,2}){7,14}\d",
+        r"whats\s?app[^\w\n]{0,4}(?:(?:me|us|at|on|number|no)\W{1,2}){0,3}[^\w\n]{0,4}\+?(?:\d[ ().-]{0,2}){7,14}\d",
     ),
 ];
 
@@ -83,5 +93,65 @@ impl Written {
             }
         }
         leaf
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::model::Text;
+    use crate::rules::load_str;
+
+    /// The kinds of contact found in a text.
+    fn found(text: &str) -> Vec<String> {
+        let rule = |kind: &str| format!("  - {{ id: {kind}, when: {{ contact: {kind} }} }}\n");
+        let kinds = ["phone", "wechat", "qq", "telegram", "whatsapp"];
+        let yaml = format!("version: 1\nrules:\n{}", kinds.map(rule).concat());
+        let rules = load_str("contact", &yaml, Path::new("")).unwrap().rules;
+        let hits = rules.judge_text(&Text::bare(text)).hits;
+        hits.into_iter().map(|hit| hit.rule.to_string()).collect()
+    }
+
+    #[test]
+    fn contacts_are_found_however_their_messenger_is_written() {
+        for (text, kind) in [
+            ("手机 138-1234-5678", "phone"),
+            ("1 3 8 1 2 3 4 5 6 7 8", "phone"),
+            ("+44 20 7946 0958", "phone"),
+            ("VX: abc_12345", "wechat"),
+            ("加V：abc12345", "wechat"),
+            ("薇❤信 abc123456", "wechat"),
+            ("我的微信是 abc12345", "wechat"),
+            ("Ｑ Ｑ：12345678", "qq"),
+            ("加Q12345678", "qq"),
+            ("扣扣群 612345678", "qq"),
+            ("TG@seller_01", "telegram"),
+            ("飞机 @abcd123", "telegram"),
+            ("https://t.me/+AbCdEf12", "telegram"),
+            ("wa.me/15551234567", "whatsapp"),
+            ("whats app me on +1-555-123-4567", "whatsapp"),
+        ] {
+            assert!(found(text).iter().any(|found| found == kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_contact_is_none() {
+        for text in [
+            "微信 8.0.32 更新了",
+            "QQ 2021 版本",
+            "订单号 20261122001234",
+            "let v: Value = w;",
+            "w: 1024px",
+            "let v: u32_t = 5",
+            "the telegram@example.com address",
+            "坐飞机 @机场",
+            "https://cdn.example.com/vxKq47abc.png",
+            "http://t.co/wxLgV8xKDX",
+            "192.168.138.1234",
+        ] {
+            assert_eq!(found(text), Vec::<String>::new(), "{text}");
+        }
     }
 }

@@ -109,6 +109,19 @@ impl JsonSchema for Size {
 }
 
 impl Written {
+    /// Why no element can be meant, where none can.
+    pub(crate) fn never(&self) -> Option<&'static str> {
+        let kinds = &self.kinds.as_ref()?.0;
+        let only = |without: &[Type]| kinds.iter().all(|kind| without.contains(kind));
+        let nameless = [Type::Text, Type::Image, Type::Sound, Type::Face, Type::Location];
+        if self.extensions.is_some() && only(&nameless) {
+            return Some("only files and videos have an `extension`");
+        }
+        let weightless = [Type::Text, Type::Face, Type::Location];
+        (self.larger_than.is_some() && only(&weightless))
+            .then_some("elements of this type have no size")
+    }
+
     /// Whether a message, or a text on its own, has enough of such elements.
     pub(crate) fn holds(&self, message: Option<&Message>) -> bool {
         let text = || Element { msg_type: "TIMTextElem".into(), content: serde_json::Value::Null };

@@ -7,17 +7,21 @@
 //! keyword: { words: [casino], match: part }
 //! ```
 //!
+//! A list may be a file with one phrase a line; a tab and a severity behind a phrase give it that
+//! severity instead of the rule's.
+//!
 //! A Latin phrase matches as whole words unless `match: part` (or `words: part` beside a list) says
 //! otherwise; a Chinese, Japanese or Korean one matches anywhere. All phrases of all rules are sought
 //! in one pass.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aho_corasick::{AhoCorasick, BuildError};
 use schemars::JsonSchema;
 
+use crate::model::Severity;
 use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
-use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
+use crate::rules::decode::{At, FromNode, Notes, OneOrMany, TextsOr, written};
 use crate::rules::file::{Fold, Wholeness};
 use crate::rules::lexicon::{Lexicon, order};
 use crate::rules::phrase::{Phrase, begins_within_a_word};
@@ -26,13 +30,7 @@ use crate::rules::yaml::{Node, Value};
 use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen, undrawn};
 
 /// What is written below `keyword`.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(untagged)]
-pub(crate) enum Written {
-    One(At<String>),
-    Many(Vec<At<String>>),
-    Map(Map),
-}
+pub(crate) type Written = TextsOr<Map>;
 
 written! {
     /// Phrases and how they match.
@@ -63,35 +61,37 @@ impl FromNode for Words {
     }
 }
 
-impl FromNode for Written {
-    fn from_node(node: &Node, notes: &mut Notes) -> Option<Self> {
-        match node.value {
-            Value::Map(_) => Map::from_node(node, notes).map(Self::Map),
-            Value::List(_) => Vec::from_node(node, notes).map(Self::Many),
-            _ => At::from_node(node, notes).map(Self::One),
-        }
-    }
-}
-
 /// A phrase to seek.
 struct Sought {
     text: String,
     whole: bool,
+    severity: Option<Severity>,
 }
 
-impl Written {
-    /// Adds the phrases at the rule's folding level.
-    pub(crate) fn compile(&self, at: crate::rules::yaml::Place, c: &mut Compiler<'_>) -> LeafId {
+impl TextsOr<Map> {
+    /// Adds the phrases at the rule's folding level: a leaf for those that have the rule's severity,
+    /// and one for each severity that a list gives.
+    pub(crate) fn compile(
+        &self,
+        at: crate::rules::yaml::Place,
+        c: &mut Compiler<'_>,
+    ) -> Vec<LeafId> {
         let leaf = c.new_leaf();
+        let mut graded: BTreeMap<Severity, LeafId> = BTreeMap::new();
         let fold = c.fold;
         let phrases = self.phrases(c);
         if phrases.is_empty() && c.notes.mistakes.is_empty() {
             c.notes.mistake_with(at, "no phrases to seek", "give `words` or the name of a `list`");
         }
         for phrase in phrases {
+            let leaf = match phrase.severity {
+                None => leaf,
+                Some(severity) => *graded.entry(severity).or_insert_with(|| c.new_leaf()),
+            };
             c.keywords.add(&phrase.text, phrase.whole, fold, leaf);
         }
-        leaf
+        c.graded.extend(graded.iter().map(|(severity, leaf)| (*leaf, *severity)));
+        std::iter::once(leaf).chain(graded.into_values()).collect()
     }
 
     /// The first phrases, for telling which is nearest to a text.
@@ -107,8 +107,7 @@ impl Written {
 
     fn phrases(&self, c: &mut Compiler<'_>) -> Vec<Sought> {
         let (words, lists, how): (&[At<String>], &[At<String>], _) = match self {
-            Self::One(one) => (std::slice::from_ref(one), &[], None),
-            Self::Many(many) => (many, &[], None),
+            Self::Texts(texts) => (&texts.0, &[], None),
             Self::Map(map) => {
                 let (words, how): (&[At<String>], _) = match &map.words {
                     Some(Words::Phrases(phrases)) => (phrases, map.matching),
@@ -125,12 +124,16 @@ impl Written {
                 continue;
             }
             let whole = how != Some(Wholeness::Part);
-            phrases.push(Sought { text: word.value.clone(), whole });
+            phrases.push(Sought { text: word.value.clone(), whole, severity: None });
         }
         for name in lists {
             if let Some(list) = c.list(name) {
                 let whole = how.or(list.wholeness) != Some(Wholeness::Part);
-                phrases.extend(list.items.iter().map(|text| Sought { text: text.clone(), whole }));
+                phrases.extend(list.items.iter().map(|item| Sought {
+                    text: item.text.clone(),
+                    whole,
+                    severity: item.severity,
+                }));
             }
         }
         phrases
@@ -213,6 +216,9 @@ impl Index {
         hidden.find(symbols, Via::Folded, found);
         if symbols.signs {
             hidden.find(&symbols.signs_as_letters(), Via::Signs, found);
+        }
+        if symbols.capitals {
+            hidden.find(&symbols.capitals_as_drawn(), Via::Folded, found);
         }
         if let Some(drawn) = symbols.drawn.then(|| undrawn(symbols)).flatten() {
             hidden.find(&drawn.signs_as_letters(), Via::Drawn, found);

@@ -84,7 +84,7 @@ fn sites(names: &[At<String>], c: &mut Compiler<'_>) -> Vec<Site> {
         if name.value.contains('.') {
             sites.push(Site::of(&name.value));
         } else if let Some(list) = c.list(name) {
-            sites.extend(list.items.iter().map(|item| Site::of(item)));
+            sites.extend(list.items.iter().map(|item| Site::of(&item.text)));
         }
     }
     sites
@@ -177,6 +177,10 @@ const WORDS: &[&str] = &[
     "bar",
 ];
 const FILES: &[&str] = &["py", "rs", "sh", "md", "pl", "pm", "zip", "mov", "ps", "java", "cpp"];
+/// Endings so common that what follows them hardly matters.
+const COMMON: &[&str] = &["com", "net", "org", "cn", "ru", "info", "top", "vip", "xyz", "cc"];
+/// Endings that names in scripts without word spaces are written before: `例え.jp`.
+const BEHIND_FREE_TEXT: &[&str] = &["com", "cn", "jp", "kr", "tw", "hk", "top", "vip", "xyz", "cc"];
 /// Endings in scripts without word spaces, which the text behind may be glued to.
 const GLUED: &[&str] = &[
     "中国",
@@ -268,6 +272,14 @@ fn ends_authority(c: char) -> bool {
                 | '|'
                 | '。'
                 | '、'
+                | '&'
+                | ','
+                | ';'
+                | '!'
+                | '*'
+                | '='
+                | '^'
+                | '`'
         )
 }
 
@@ -300,10 +312,36 @@ fn bare(text: &str, at: usize, dot: usize) -> (Option<Link>, usize) {
     let start = at - left.map(char::len_utf8).sum::<usize>();
     let right = after.chars().take(MAX_HOST).take_while(in_host);
     let end = at + dot + right.map(char::len_utf8).sum::<usize>();
-    if text[..start].ends_with(['@', '/', ':', '\\', '=', '&']) || text[end..].starts_with('@') {
+    let relative = text[..start].strip_suffix("//").is_some_and(|rest| {
+        rest.is_empty() || rest.ends_with(char::is_whitespace) || rest.ends_with(['(', '"', '\''])
+    });
+    let within = text[..start].ends_with(['@', '/', ':', '\\', '=', '&', '#', '$']) && !relative;
+    if within || is_mailbox(&text[end..]) {
         return (internationalised(text, at, dot), at + dot);
     }
-    (host_in_run(text, start, end), end)
+    let host = host_in_run(text, start, end).or_else(|| numbers_in_run(text, start, end));
+    (host.or_else(|| internationalised(text, at, dot)), end)
+}
+
+/// Whether what comes behind a run shows it to be the first part of an e-mail address.
+fn is_mailbox(behind: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '_' | '-');
+    behind.trim_start_matches(part).starts_with('@') && behind.starts_with(['+', '@'])
+}
+
+/// Four numbers are an address where a port or a path follows; alone they may be a version.
+fn numbers_in_run(text: &str, start: usize, end: usize) -> Option<Link> {
+    let host = text.get(start..end)?;
+    let number = |part: &str| part.len() < 4 && part.parse::<u8>().is_ok();
+    let four = host.split('.').count() == 4 && host.split('.').all(number);
+    let mut behind = text[end..].chars();
+    let port = matches!((behind.next(), behind.next()), (Some(':'), Some('0'..='9')));
+    if !four || !(port || text[end..].starts_with('/')) {
+        return None;
+    }
+    let host = host.to_owned();
+    let path_end = address_end(text, end);
+    Some(Link { at: start..path_end, path: path_of(&text[end..path_end]), host })
 }
 
 /// The address that a run of host characters begins with, if it does.
@@ -318,7 +356,11 @@ fn host_in_run(text: &str, start: usize, end: usize) -> Option<Link> {
     let host_end = if run.len() == end - start { host_start + host.len() } else { end };
     let end = address_end(text, host_end);
     let has_path = text[host_end..end].starts_with(['/', '?', ':']);
-    if !has_path && !stands_alone(&host, &text[end..]) {
+    // The name of a thing in a program goes on: `std.io.read`, `app.run()`.
+    let goes_on = run[run.find(&host)? + host.len()..].starts_with('.')
+        && text[host_end..].starts_with('.')
+        && text[host_end + 1..].starts_with(|c: char| c.is_ascii_alphabetic());
+    if !has_path && !stands_alone(&host, &text[end..], goes_on) {
         return None;
     }
     Some(Link { at: host_start..end, path: path_of(&text[host_end..end]), host })
@@ -338,11 +380,15 @@ fn known_host(run: &str) -> Option<String> {
 }
 
 /// Whether a host without a path is meant as one.
-fn stands_alone(host: &str, after: &str) -> bool {
+fn stands_alone(host: &str, after: &str, goes_on: bool) -> bool {
     if host.starts_with("www.") {
         return true;
     }
     let (name, ending) = host.rsplit_once('.').unwrap_or(("", host));
+    let in_program = goes_on || after.starts_with("()") || after.starts_with(" = ");
+    if in_program && !COMMON.contains(&ending) {
+        return false;
+    }
     let number = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if FILES.contains(&ending)
         || (number && !matches!(ending, "com" | "cn" | "net" | "cc" | "vip" | "top"))
@@ -359,8 +405,12 @@ fn internationalised(text: &str, at: usize, dot: usize) -> Option<Link> {
     let (before, after) = (&text[..at], &text[at + dot..]);
     let letters: String =
         after.chars().take(MAX_HOST).take_while(|c| c.is_alphabetic() || *c == '-').collect();
+    let free = before.chars().next_back().is_some_and(|c| c.is_alphabetic() && !c.is_ascii());
+    let latin: &str = &letters[..letters.bytes().take_while(u8::is_ascii_alphabetic).count()];
     let ending = match GLUED.iter().find(|ending| letters.starts_with(**ending)) {
         Some(ending) => *ending,
+        // A full stop in full width mostly is one.
+        None if free && dot == 1 && BEHIND_FREE_TEXT.contains(&latin) => latin,
         None if !letters.is_ascii() => letters.as_str(),
         None => return None,
     };
@@ -415,6 +465,14 @@ mod tests {
         check("bit.ly/abc 然后 t.me/xyz", &["bit.ly/abc", "t.me/xyz"]);
         check("президент.рф и 例子.中国很好", &["президент.рф", "例子.中国"]);
         check("http://%65xample.com", &["http://%65xample.com"]);
+        check("例え.jp 한국.com", &["例え.jp", "한국.com"]);
+        check("(//example.com/a)", &["example.com/a"]);
+        check(
+            "http://example.com&x, http://a.net,http://b.net",
+            &["http://example.com", "http://a.net", "http://b.net"],
+        );
+        check("server 10.0.0.1:8080/x", &["10.0.0.1:8080/x"]);
+        check("go to example.com.Then", &["example.com"]);
         check("www.a--b.com", &["www.a--b.com"]);
     }
 
@@ -435,6 +493,15 @@ mod tests {
             "v1.2.3.4",
             "wait...what",
             "e.g. this",
+            "#test.com",
+            "$example.com",
+            "user.name+tag@example.com",
+            "std.io.Read",
+            "app.run()",
+            "self.name = 1",
+            "10.0.0.1",
+            "路径//file.py",
+            "没有。com",
         ] {
             check(text, &[]);
         }

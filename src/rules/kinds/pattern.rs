@@ -14,13 +14,11 @@ use std::collections::BTreeMap;
 use aho_corasick::{AhoCorasick, BuildError};
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
-use schemars::JsonSchema;
 
 use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
-use crate::rules::decode::{At, FromNode, Notes, OneOrMany, written};
+use crate::rules::decode::{At, OneOrMany, TextsOr, written};
 use crate::rules::file::Fold;
 use crate::rules::needles::needles;
-use crate::rules::yaml::{Node, Value};
 use crate::text::{CharFold, Folded, Kind, Reading, fold};
 
 /// The longest pattern taken, in bytes.
@@ -31,13 +29,7 @@ const MAX_MATCHES: usize = 64;
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
 /// What is written below `pattern`.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(untagged)]
-pub(crate) enum Written {
-    One(At<String>),
-    Many(Vec<At<String>>),
-    Map(Map),
-}
+pub(crate) type Written = TextsOr<Map>;
 
 written! {
     /// Regular expressions, of which one has to match.
@@ -47,23 +39,12 @@ written! {
     }
 }
 
-impl FromNode for Written {
-    fn from_node(node: &Node, notes: &mut Notes) -> Option<Self> {
-        match node.value {
-            Value::Map(_) => Map::from_node(node, notes).map(Self::Map),
-            Value::List(_) => Vec::from_node(node, notes).map(Self::Many),
-            _ => At::from_node(node, notes).map(Self::One),
-        }
-    }
-}
-
-impl Written {
+impl TextsOr<Map> {
     /// Adds the expressions to the index.
     pub(crate) fn compile(&self, c: &mut Compiler<'_>) -> LeafId {
         let leaf = c.new_leaf();
         let patterns: &[At<String>] = match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
+            Self::Texts(texts) => &texts.0,
             Self::Map(map) => &map.regex.0,
         };
         for pattern in patterns {

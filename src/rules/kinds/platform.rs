@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 
 use crate::model::Message;
 use crate::rules::decode::{FromNode, Notes, OneOrMany};
+use crate::rules::diagnostic::did_you_mean;
 use crate::rules::yaml::Node;
 
 /// What is written below `platform`.
@@ -21,7 +22,17 @@ impl FromNode for Written {
     }
 }
 
+const KNOWN: &[&str] =
+    &["RESTAPI", "Web", "Android", "iOS", "Windows", "macOS", "Mac", "iPad", "Unknown"];
+
 impl Written {
+    /// Names that Chat does not document, each with what may be meant.
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = (&str, String)> {
+        let known = |name: &str| KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let unknown = self.0.0.iter().map(String::as_str).filter(move |name| !known(name));
+        unknown.map(|name| (name, did_you_mean(name, KNOWN)))
+    }
+
     pub(crate) fn holds(&self, message: &Message) -> bool {
         // The Chinese edition of the provider's page says Mac, the English one macOS.
         let same = |a: &str, b: &str| {
