@@ -94,6 +94,16 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Error>
     settings.finish(path)
 }
 
+/// Reads a configuration's text as a file of that name would be read: for what makes one up, and for
+/// tests that throw anything at the reader.
+pub fn load_str(name: &str, text: &str, overrides: &Overrides) -> Result<Loaded, Error> {
+    let mut settings = Settings::default();
+    settings.add_document(name, text);
+    settings.add_env(&overrides.env);
+    settings.add_flags(&overrides.flags);
+    settings.finish(None)
+}
+
 /// One value on its way into the configuration.
 struct Setting {
     section: String,
@@ -120,22 +130,25 @@ impl Default for Settings {
 impl Settings {
     fn add_file(&mut self, path: &Path) {
         let name = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return self.mistake(&name, "", format!("cannot be read: {error}")),
-        };
-        let document = match toml::de::DeTable::parse(&text) {
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.add_document(&name, &text),
+            Err(error) => self.mistake(&name, "", format!("cannot be read: {error}")),
+        }
+    }
+
+    fn add_document(&mut self, name: &str, text: &str) {
+        let document = match toml::de::DeTable::parse(text) {
             Ok(document) => document.into_inner(),
             Err(error) => {
-                let place = place_of(&name, &text, error.span().map_or(0, |span| span.start));
+                let place = place_of(name, text, error.span().map_or(0, |span| span.start));
                 return self.mistake(&place, "", error.message());
             }
         };
-        let mut values: Table = toml::from_str(&text).unwrap_or_default();
+        let mut values: Table = toml::from_str(text).unwrap_or_default();
         let mut sections: Vec<_> = document.iter().collect();
         sections.sort_by_key(|(section, _)| section.span().start);
         for (section, content) in sections {
-            let place = place_of(&name, &text, section.span().start);
+            let place = place_of(name, text, section.span().start);
             let section = section.get_ref().as_ref();
             let Some(keys) = content.get_ref().as_table() else {
                 self.mistake(&place, "", format!("{section:?} must be a section: [{section}]"));
@@ -153,7 +166,7 @@ impl Settings {
             let mut keys: Vec<_> = keys.keys().collect();
             keys.sort_by_key(|key| key.span().start);
             for key in keys {
-                let place = place_of(&name, &text, key.span().start);
+                let place = place_of(name, text, key.span().start);
                 if let Some(value) = inner.remove(key.get_ref().as_ref()) {
                     self.add(section, key.get_ref(), value, place);
                 }

@@ -23,7 +23,7 @@ pub use admin::Admin;
 pub use chat::Chat;
 pub use guard::Guard;
 pub use history::History;
-pub use load::{Error, Loaded, Mistake, Overrides, load};
+pub use load::{Error, Loaded, Mistake, Overrides, load, load_str};
 pub use log::{Log, LogFormat};
 pub use recall::{Recall, RecallMode};
 pub use retention::Retention;

@@ -12,6 +12,7 @@ mod one_verdict;
 mod operating;
 mod process;
 mod proved;
+mod reader_properties;
 mod repair;
 mod reviews;
 mod rules_cases;
