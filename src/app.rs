@@ -20,7 +20,7 @@ use crate::chat::region;
 use crate::chat::verify::{Verifier, VerifierOptions};
 use crate::config::{self, Config, Mistake, RecallMode};
 use crate::http::listener::{self, Limits, Listener};
-use crate::http::{self, Access, Admin, Operator, Patience, Webhook, telemetry};
+use crate::http::{self, Access, Admin, ApiLimits, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
 use crate::model::{Clock, RuleId, RulesVersion};
 use crate::repair::{self, Repair};
@@ -160,6 +160,10 @@ impl App {
             store: Arc::clone(&store) as _,
             operator: Arc::clone(&operator) as _,
             clock,
+            limits: ApiLimits {
+                max_body_bytes: config.admin.max_body_bytes,
+                answer_timeout: Duration::from_millis(config.admin.answer_timeout_ms),
+            },
         };
         let access = Access {
             token: config.admin.token.get().cloned(),

@@ -30,6 +30,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("governor", &["worker"]),
     ("axum", &["http", "sim"]),
+    ("utoipa", &["http", "sweep"]),
     ("reqwest", &["chat", "cli"]),
     ("serde_saphyr", &["rules"]),
     ("clap", &["cli"]),

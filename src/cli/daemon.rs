@@ -244,9 +244,12 @@ impl Target {
     pub async fn plan(&self, plan: PlanId) -> Result<Value> {
         match self {
             Self::Daemon(daemon) => daemon.get(&format!("/api/v1/plans/{plan}"), &[]).await,
-            Self::Database(database) => sweep::show(&database.store, plan, &database.terms)
-                .await?
-                .with_context(|| format!("there is no plan {plan}")),
+            Self::Database(database) => {
+                let shown = sweep::show(&database.store, plan, &database.terms).await?;
+                Ok(serde_json::to_value(
+                    shown.with_context(|| format!("there is no plan {plan}"))?,
+                )?)
+            }
         }
     }
 

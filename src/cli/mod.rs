@@ -25,6 +25,7 @@ pub mod listing;
 mod logging;
 pub mod manual;
 pub mod migrate;
+mod openapi;
 pub mod output;
 pub mod pause;
 pub mod recall;
@@ -73,6 +74,7 @@ enum Command {
     Migrate(migrate::Args),
     Healthcheck(healthcheck::Args),
     Sim(sim::Args),
+    Openapi(openapi::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
 }
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Openapi(args) => openapi::run(&args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),
         Command::Man(args) => manual::man(&args, Cli::command()),
     };

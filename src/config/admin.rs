@@ -14,6 +14,8 @@ pub struct Admin {
     pub token: Secret,
     pub read_token: Secret,
     pub insecure: bool,
+    pub max_body_bytes: usize,
+    pub answer_timeout_ms: u64,
 }
 
 impl Default for Admin {
@@ -23,6 +25,8 @@ impl Default for Admin {
             token: Secret::default(),
             read_token: Secret::default(),
             insecure: false,
+            max_body_bytes: 4 << 20,
+            answer_timeout_ms: 30_000,
         }
     }
 }
@@ -40,6 +44,18 @@ impl Admin {
             !self.token.is_set() || self.token != self.read_token,
             "admin.read_token",
             "must differ from admin.token, else readers could operate",
+            found,
+        );
+        require(
+            (1024..=67_108_864).contains(&self.max_body_bytes),
+            "admin.max_body_bytes",
+            "must lie between 1024 and 67108864 bytes",
+            found,
+        );
+        require(
+            (1..=3_600_000).contains(&self.answer_timeout_ms),
+            "admin.answer_timeout_ms",
+            "must lie between 1 ms and an hour",
             found,
         );
     }

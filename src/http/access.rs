@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -49,7 +49,7 @@ pub(super) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match access.allows(request.method(), request.headers()) {
+    match access.caller(request.headers()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -58,18 +58,15 @@ pub(super) async fn check(
     }
 }
 
-impl Access {
-    /// Who calls, if it may do what it asks for: reading takes any role, the rest takes
-    /// [`Role::Operate`].
-    fn allows(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let caller = self.caller(headers)?;
-        let reads = matches!(*method, Method::GET | Method::HEAD);
-        if !reads && caller.role == Role::Read {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "this token may only read"));
-        }
-        Ok(caller)
+/// Lets operators through. Stands behind [`check`].
+pub(super) async fn operators_only(request: Request, next: Next) -> Response {
+    match request.extensions().get::<Caller>() {
+        Some(caller) if caller.role == Role::Operate => next.run(request).await,
+        _ => Problem::new(StatusCode::FORBIDDEN, "this token may only read").into_response(),
     }
+}
 
+impl Access {
     /// Who calls, by the headers of a request. The one place where this is decided.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let role = if self.token.is_none() && self.read_token.is_none() {
@@ -142,35 +139,31 @@ fn is_here(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn status(access: &Access, headers: &[(&str, &str)], writes: bool) -> u16 {
+    fn role(access: &Access, headers: &[(&str, &str)]) -> Result<Role, u16> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = header::HeaderName::from_str(name).unwrap();
             map.insert(name, value.parse().unwrap());
         }
-        let method = if writes { Method::POST } else { Method::GET };
-        access
-            .allows(&method, &map)
-            .err()
-            .map_or(200, |problem| problem.into_response().status().as_u16())
+        let caller = access.caller(&map);
+        caller
+            .map(|caller| caller.role)
+            .map_err(|problem| problem.into_response().status().as_u16())
     }
 
     #[test]
     fn tokens_decide_what_is_allowed() {
         let access = Access { token: Some("all".into()), read_token: Some("read".into()) };
-        let bearer = |token: &str| format!("Bearer {token}");
-        for (token, reads, writes) in
-            [("all", 200, 200), ("read", 200, 403), ("x", 401, 401), ("", 401, 401)]
-        {
-            let value = bearer(token);
-            let headers = [("authorization", value.as_str())];
-            assert_eq!(
-                (status(&access, &headers, false), status(&access, &headers, true)),
-                (reads, writes)
-            );
+        for (given, expected) in [
+            ("Bearer all", Ok(Role::Operate)),
+            ("Bearer read", Ok(Role::Read)),
+            ("Bearer x", Err(401)),
+            ("Bearer ", Err(401)),
+            ("Basic YWxs", Err(401)),
+        ] {
+            assert_eq!(role(&access, &[("authorization", given)]), expected, "{given}");
         }
-        assert_eq!(status(&access, &[("authorization", "Basic YWxs")], false), 401);
-        assert_eq!(status(&access, &[], false), 401);
+        assert_eq!(role(&access, &[]), Err(401));
     }
 
     #[test]
@@ -189,19 +182,19 @@ mod tests {
     fn without_a_token_only_this_machine_is_served() {
         let access = Access::default();
         for (host, origin, expected) in [
-            ("127.0.0.1:8081", "", 200),
-            ("localhost:8081", "http://localhost:8081", 200),
-            ("[::1]:8081", "", 200),
-            ("rebound.example:8081", "", 403),
-            ("localhost.example", "", 403),
-            ("127.0.0.1:8081", "https://evil.example", 403),
-            ("127.0.0.1:8081", "null", 403),
+            ("127.0.0.1:8081", "", Ok(Role::Operate)),
+            ("localhost:8081", "http://localhost:8081", Ok(Role::Operate)),
+            ("[::1]:8081", "", Ok(Role::Operate)),
+            ("rebound.example:8081", "", Err(403)),
+            ("localhost.example", "", Err(403)),
+            ("127.0.0.1:8081", "https://evil.example", Err(403)),
+            ("127.0.0.1:8081", "null", Err(403)),
         ] {
             let mut headers = vec![("host", host)];
             if !origin.is_empty() {
                 headers.push(("origin", origin));
             }
-            assert_eq!(status(&access, &headers, true), expected, "{host} {origin}");
+            assert_eq!(role(&access, &headers), expected, "{host} {origin}");
         }
     }
 }

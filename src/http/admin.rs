@@ -1,6 +1,7 @@
 //! Probes and metrics. They need no token and tell no secrets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::State;
@@ -21,6 +22,16 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     pub operator: Arc<dyn Operator>,
     pub clock: Arc<dyn Clock>,
+    pub limits: ApiLimits,
+}
+
+/// What a request may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiLimits {
+    /// Of a request.
+    pub max_body_bytes: usize,
+    /// Of a read; acts take as long as they need.
+    pub answer_timeout: Duration,
 }
 
 /// What operators steer beside the store.
@@ -58,12 +69,26 @@ pub trait Operator: Send + Sync {
     fn rules_version(&self) -> RulesVersion;
 }
 
-/// The process turns.
+/// Whether the process turns
+#[utoipa::path(
+    get, path = "/healthz", tag = "probes",
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain")),
+)]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Callbacks can be taken in: migrated, rules loaded, the writer healthy.
+/// Whether callbacks can be taken in
+///
+/// Migrated, rules loaded, the writer healthy. Chat being down does not make quell unready.
+#[utoipa::path(
+    get, path = "/readyz", tag = "probes",
+    responses(
+        (status = 200, description = "They can", body = String, content_type = "text/plain"),
+        (status = 503, description = "They cannot, and why", body = String,
+            content_type = "text/plain"),
+    ),
+)]
 pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
     if let Some(missing) = admin.operator.missing() {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}\n"))
@@ -79,6 +104,12 @@ pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
     }
 }
 
+/// Figures for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", tag = "probes",
+    responses((status = 200, description = "The text format", body = String,
+        content_type = "text/plain")),
+)]
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
     // Where it cannot be read, the gauges keep what they last said.
     if let Ok(unfinished) = admin.store.unfinished_by_state().await {

@@ -6,10 +6,9 @@
 mod access;
 mod admin;
 mod api;
+mod extract;
 pub mod listener;
-mod plans;
 mod problem;
-mod reviews;
 mod telemetry;
 mod timed;
 mod webhook;
@@ -19,14 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::extract::DefaultBodyLimit;
+use axum::routing::post;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::intake::Intake;
 
 pub use access::Access;
-pub use admin::{Admin, Operator};
+pub use admin::{Admin, ApiLimits, Operator};
+pub use api::openapi;
 pub use problem::wording as admin_wording;
 pub use telemetry::{Telemetry, telemetry};
 pub use timed::Patience;
@@ -54,32 +54,11 @@ pub fn callback_routes(path: &str, webhook: Webhook) -> Router {
 
 /// The listener for operators, probes and metrics.
 pub fn admin_routes(admin: Admin, access: Access) -> Router {
-    // Whoever asks for these is asked for a token.
-    let guarded = Router::new()
-        .route("/api/v1/status", get(api::status))
-        .route("/api/v1/pause", post(api::pause))
-        .route("/api/v1/resume", post(api::resume))
-        .route("/api/v1/jobs/{change}", post(api::change_jobs))
-        .route("/api/v1/guard/reset", post(api::reset_rule))
-        .route("/api/v1/backfills", get(api::backfills).post(api::start_backfill))
-        .route("/api/v1/backfills/{id}", get(api::backfill))
-        .route("/api/v1/backfills/{id}/cancel", post(api::cancel_backfill))
-        .route("/api/v1/plans", get(plans::list).post(plans::make))
-        .route("/api/v1/plans/{plan}", get(plans::show))
-        .route("/api/v1/plans/{plan}/apply", post(plans::apply))
-        .route("/api/v1/plans/{plan}/cancel", post(plans::cancel))
-        .route("/api/v1/reviews", get(reviews::list).post(reviews::make))
-        .route("/api/v1/reviews/waiting", get(reviews::waiting))
-        .route("/api/v1/reviews/precision", get(reviews::precision))
-        .route("/api/v1/erase", post(api::erase))
-        .route("/api/v1/prune", post(api::prune))
-        .route("/api/v1/{view}", get(api::list))
-        .route("/-/reload", post(api::reload))
-        .layer(from_fn_with_state(access, access::check));
-    guarded
-        .route("/healthz", get(admin::healthz))
-        .route("/readyz", get(admin::readyz))
-        .route("/metrics", get(admin::metrics))
-        .layer(CatchPanicLayer::new())
+    let (described, _) = api::routes(access, admin.limits.answer_timeout);
+    described
+        .layer(DefaultBodyLimit::max(admin.limits.max_body_bytes))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(CatchPanicLayer::custom(problem::panicked))
         .with_state(admin)
 }

@@ -55,6 +55,11 @@ impl View {
         ("reviews", Self::Reviews),
     ];
 
+    /// Every view.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::WORDS.into_iter().map(|(_, view)| view)
+    }
+
     /// The view that a word of commands and paths stands for.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {

@@ -10,6 +10,7 @@
 
 mod audit;
 mod backfills;
+mod columns;
 #[cfg(test)]
 mod contract;
 mod control;
@@ -25,6 +26,7 @@ pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
 pub use backfills::{Backfill, BackfillStep, Backfills, StepOutcome};
+pub use columns::{Column, Kind, REVIEWABLE};
 pub use control::{By, Control, JobChange, JobFilter, Pause, QUELL, Tripped};
 pub use figures::{Bucket, Figures, HeldJob, Ranked, RuleFigures, SenderFigures, Story, TopPlaces};
 pub use gaps::{

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::MOST;
 use super::like::Like;
@@ -16,8 +17,9 @@ const LIKE_SINCE: Duration = Duration::from_hours(24);
 
 /// Which messages shall be recalled: by sequence, by sender, by rule, or like another message.
 /// Exactly one of these four.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = PlanRequest)]
 pub struct Asked {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -35,6 +37,7 @@ pub struct Asked {
     pub like: Option<String>,
     /// Milliseconds since 1970, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
     pub since: Option<Timestamp>,
 }
 

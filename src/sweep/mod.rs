@@ -9,12 +9,15 @@ mod asked;
 mod like;
 mod sweeper;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
-use crate::model::{Clock, JobState, RulesVersion, Timestamp};
+use crate::model::{Clock, GroupId, JobState, MsgSeq, RulesVersion, Timestamp, TopicId};
 use crate::store::{
     By, Error, Meant, MeantMessage, NewPlan, Plan, PlanId, PlannedMessage, Plans, Replay,
 };
@@ -87,39 +90,102 @@ pub async fn finish(
 }
 
 /// A plan for people and programs.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Plan)]
+pub struct Shown {
+    pub plan_id: PlanId,
+    /// `planned`, `applying`, `applied`, `cancelling` or `cancelled`.
+    pub state: &'static str,
+    pub asked: Asked,
+    /// Over the rule set and the messages: two plans that do the same have the same.
+    pub digest: String,
+    /// The rules that were in force; empty where none could be loaded.
+    #[schema(value_type = String)]
+    pub rules_version: RulesVersion,
+    pub messages: u64,
+    pub groups: u64,
+    /// Of the messages, those that a call can help.
+    pub recallable: u64,
+    pub calls: u64,
+    /// What the calls take at least.
+    pub seconds: f64,
+    pub created_by: String,
+    #[schema(value_type = i64)]
+    pub created_at: Timestamp,
+    pub applied_by: Option<String>,
+    #[schema(value_type = Option<i64>)]
+    pub applied_at: Option<Timestamp>,
+    /// Messages dealt with while applying.
+    pub progress: u64,
+    /// Why messages will not be recalled, and how many.
+    pub obstacles: BTreeMap<String, u64>,
+    /// How many of its jobs stand in each state.
+    pub jobs: BTreeMap<String, u64>,
+    /// The first messages.
+    pub samples: Vec<ShownMessage>,
+}
+
+/// A message of a plan for people and programs.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = PlannedMessage)]
+pub struct ShownMessage {
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    #[schema(value_type = String)]
+    pub topic_id: TopicId,
+    pub msg_seq: MsgSeq,
+    /// Empty where the message was never recorded.
+    pub sender: String,
+    #[schema(value_type = i64)]
+    pub sent_at: Timestamp,
+    /// Its beginning.
+    pub text: String,
+    /// Why it will not be recalled, if so.
+    pub obstacle: Option<String>,
+}
+
+/// A plan as it stands.
 pub async fn show(
     store: &(impl Plans + ?Sized),
     plan: PlanId,
     terms: &Terms,
-) -> Result<Option<Value>, Error> {
+) -> Result<Option<Shown>, Error> {
     let Some(plan) = store.plan(plan).await? else { return Ok(None) };
     let samples = store.planned(plan.plan_id, SAMPLES).await?;
-    Ok(Some(shown(&plan, &samples, terms)))
+    Ok(Some(shown(plan, samples, terms)))
 }
 
-fn shown(plan: &Plan, samples: &[PlannedMessage], terms: &Terms) -> Value {
-    let asked: Value = serde_json::from_str(&plan.asked).unwrap_or_default();
+fn shown(plan: Plan, samples: Vec<PlannedMessage>, terms: &Terms) -> Shown {
     let calls = u32::try_from(plan.calls).unwrap_or(u32::MAX);
-    let sample = |message: &PlannedMessage| {
-        json!({
-            "group_id": message.conversation.group_id, "topic_id": message.conversation.topic_id,
-            "msg_seq": message.msg_seq, "sender": message.sender, "sent_at": message.sent_at,
-            "text": excerpt(&message.text), "obstacle": message.obstacle,
-        })
+    let sample = |message: PlannedMessage| ShownMessage {
+        group_id: message.conversation.group_id.clone(),
+        topic_id: message.conversation.topic_id.clone(),
+        msg_seq: message.msg_seq,
+        sender: message.sender,
+        sent_at: message.sent_at,
+        text: excerpt(&message.text),
+        obstacle: message.obstacle,
     };
-    let counts = |counts: &[(String, u64)]| -> serde_json::Map<String, Value> {
-        counts.iter().map(|(name, count)| (name.clone(), (*count).into())).collect()
-    };
-    json!({
-        "plan_id": plan.plan_id, "state": plan.state.as_str(), "asked": asked,
-        "digest": plan.digest, "rules_version": plan.rules_version, "messages": plan.messages,
-        "groups": plan.groups, "recallable": plan.recallable, "calls": plan.calls,
-        "seconds": f64::from(calls) / f64::from(terms.calls_per_second),
-        "created_by": plan.created_by, "created_at": plan.created_at,
-        "applied_by": plan.applied_by, "applied_at": plan.applied_at, "progress": plan.progress,
-        "obstacles": counts(&plan.obstacles), "jobs": counts(&plan.jobs),
-        "samples": samples.iter().map(sample).collect::<Vec<_>>(),
-    })
+    Shown {
+        plan_id: plan.plan_id,
+        state: plan.state.as_str(),
+        asked: serde_json::from_str(&plan.asked).unwrap_or_default(),
+        digest: plan.digest,
+        rules_version: plan.rules_version,
+        messages: plan.messages,
+        groups: plan.groups,
+        recallable: plan.recallable,
+        calls: plan.calls,
+        seconds: f64::from(calls) / f64::from(terms.calls_per_second),
+        created_by: plan.created_by,
+        created_at: plan.created_at,
+        applied_by: plan.applied_by,
+        applied_at: plan.applied_at,
+        progress: plan.progress,
+        obstacles: plan.obstacles.into_iter().collect(),
+        jobs: plan.jobs.into_iter().collect(),
+        samples: samples.into_iter().map(sample).collect(),
+    }
 }
 
 /// Why a message will not be recalled, if so.
