@@ -22,7 +22,7 @@ use crate::config::{self, Config, Mistake, RecallMode};
 use crate::http::listener::{self, Limits, Listener};
 use crate::http::{self, Access, Admin, ApiLimits, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
-use crate::model::{Clock, RuleId, RulesVersion};
+use crate::model::{Clock, RuleId, RulesVersion, UserId};
 use crate::repair::{self, Repair};
 use crate::retention::{self, Days};
 use crate::rules::{self, CompiledRules};
@@ -50,6 +50,8 @@ pub struct App {
     repair: Option<Arc<Repair>>,
     store: Arc<Sqlite>,
     operator: Arc<Steering>,
+    /// Ends answers that have no end of their own.
+    stopping: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -151,10 +153,13 @@ impl App {
             repair: repair.clone(),
             days: days(config),
             rules_path: config.rules.path.clone(),
+            enforces: config.recall.mode == RecallMode::Live,
+            identifier: config.chat.identifier.as_str().into(),
             sweeper: Arc::clone(&sweeper),
             sweep_terms: sweep_terms(config),
         });
         let pruning_clock = Arc::clone(&clock);
+        let stopping = CancellationToken::new();
         let admin = Admin {
             telemetry: telemetry.clone(),
             store: Arc::clone(&store) as _,
@@ -164,11 +169,10 @@ impl App {
                 max_body_bytes: config.admin.max_body_bytes,
                 answer_timeout: Duration::from_millis(config.admin.answer_timeout_ms),
             },
+            stopping: stopping.clone(),
         };
-        let access = Access {
-            token: config.admin.token.get().cloned(),
-            read_token: config.admin.read_token.get().cloned(),
-        };
+        let access =
+            Access::new(config.admin.token.get().cloned(), config.admin.read_token.get().cloned());
         let routes = http::admin_routes(admin, access);
         let admin =
             Listener::start(admin_socket, routes, limits(&config.server, http::admin_wording))?;
@@ -189,7 +193,18 @@ impl App {
             version = env!("CARGO_PKG_VERSION"),
             "quell is listening"
         );
-        Ok(Self { callbacks, admin, intake, worker, repair, store, operator, stop, tasks })
+        Ok(Self {
+            callbacks,
+            admin,
+            intake,
+            worker,
+            repair,
+            store,
+            operator,
+            stopping,
+            stop,
+            tasks,
+        })
     }
 
     /// Where callbacks are taken in.
@@ -232,6 +247,7 @@ impl App {
             repair.stop().await;
         }
         self.worker.stop().await;
+        self.stopping.cancel();
         self.admin.stop().await;
         self.stop.cancel();
         self.tasks.wait().await;
@@ -275,6 +291,8 @@ struct Steering {
     repair: Option<Arc<Repair>>,
     days: Days,
     rules_path: PathBuf,
+    enforces: bool,
+    identifier: UserId,
     sweeper: Arc<Sweeper>,
     sweep_terms: Terms,
 }
@@ -332,6 +350,18 @@ impl Operator for Steering {
     }
     fn rules_version(&self) -> RulesVersion {
         self.intake.rules().version().clone()
+    }
+    fn rules(&self) -> Arc<CompiledRules> {
+        self.intake.rules()
+    }
+    fn rules_folder(&self) -> PathBuf {
+        self.rules_path.parent().unwrap_or_else(|| Path::new("")).to_path_buf()
+    }
+    fn enforces(&self) -> bool {
+        self.enforces
+    }
+    fn identifier(&self) -> UserId {
+        self.identifier.clone()
     }
 }
 

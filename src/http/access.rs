@@ -1,17 +1,19 @@
-//! Who may use the API: whoever has the token, or, where none is set, whoever is on this machine and
-//! is not a web page that some browser here was lured to.
+//! Who may use the API and the dashboard: whoever has the token or has logged in with it, or, where
+//! none is set, whoever is on this machine and is not a web page that some browser here was lured to.
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::dashboard::{self, Session, Sessions};
 use super::problem::Problem;
 
 /// What an admin listener is guarded by.
@@ -21,6 +23,8 @@ pub struct Access {
     pub token: Option<SecretString>,
     /// May read only.
     pub read_token: Option<SecretString>,
+    /// Who has logged in with one of them.
+    pub(super) sessions: Arc<Sessions>,
 }
 
 /// What whoever calls may do.
@@ -38,6 +42,8 @@ pub(super) struct Caller {
     pub(super) role: Role,
     /// The name that acts of a request are recorded under.
     pub(super) actor: String,
+    /// Whether a cookie says so, which a browser also sends when a page of elsewhere asks it to.
+    pub(super) by_cookie: bool,
 }
 
 /// Header by which a client names who acts; without it acts are recorded under `api`.
@@ -60,22 +66,77 @@ pub(super) async fn check(
 
 /// Lets operators through. Stands behind [`check`].
 pub(super) async fn operators_only(request: Request, next: Next) -> Response {
-    match request.extensions().get::<Caller>() {
-        Some(caller) if caller.role == Role::Operate => next.run(request).await,
-        _ => Problem::new(StatusCode::FORBIDDEN, "this token may only read").into_response(),
+    let caller = request.extensions().get::<Caller>();
+    match caller.map(|caller| caller.may_operate(request.headers())) {
+        Some(Ok(())) => next.run(request).await,
+        Some(Err(problem)) => problem.into_response(),
+        None => Problem::new(StatusCode::UNAUTHORIZED, "nobody calls").into_response(),
+    }
+}
+
+impl Caller {
+    fn may_operate(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let why = match self.role {
+            Role::Read => "this token may only read",
+            Role::Operate if self.by_cookie && !is_same_origin(headers) => {
+                "the request comes from elsewhere"
+            }
+            Role::Operate => return Ok(()),
+        };
+        Err(Problem::new(StatusCode::FORBIDDEN, why))
     }
 }
 
 impl Access {
+    /// Guarded by these tokens, and by nothing but the place of the caller where there is none.
+    #[must_use]
+    pub fn new(token: Option<SecretString>, read_token: Option<SecretString>) -> Self {
+        Self { token, read_token, sessions: Arc::default() }
+    }
+
+    /// Who calls, if it may do what it asks for: reading takes any role, the rest takes
+    /// [`Role::Operate`].
+    pub(super) fn allows(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let caller = self.caller(headers)?;
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            caller.may_operate(headers)?;
+        }
+        Ok(caller)
+    }
+
     /// Who calls, by the headers of a request. The one place where this is decided.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let role = if self.token.is_none() && self.read_token.is_none() {
+        if !self.asks_for_a_token() {
             self.allows_without_token(headers)?;
-            Role::Operate
-        } else {
-            self.role_by_token(headers)?
-        };
-        Ok(Caller { role, actor: actor(headers) })
+            return Ok(Caller { role: Role::Operate, actor: actor(headers), by_cookie: false });
+        }
+        if !headers.contains_key(header::AUTHORIZATION)
+            && let Some(session) = self.session(headers)
+        {
+            return Ok(Caller { role: session.role, actor: session.actor, by_cookie: true });
+        }
+        Ok(Caller { role: self.role_by_token(headers)?, actor: actor(headers), by_cookie: false })
+    }
+
+    /// Whether a token is set: where none is, being on this machine is enough.
+    pub(super) fn asks_for_a_token(&self) -> bool {
+        self.token.is_some() || self.read_token.is_some()
+    }
+
+    /// What a token lets its holder do.
+    pub(super) fn role_of(&self, given: &str) -> Option<Role> {
+        // Both are compared whatever the first one says, so that time tells nothing.
+        let (may_all, may_read) =
+            (is(given, self.token.as_ref()), is(given, self.read_token.as_ref()));
+        match (may_all, may_read) {
+            (true, _) => Some(Role::Operate),
+            (_, true) => Some(Role::Read),
+            _ => None,
+        }
+    }
+
+    fn session(&self, headers: &HeaderMap) -> Option<Session> {
+        self.sessions.find(dashboard::session_cookie(headers)?)
     }
 
     fn role_by_token(&self, headers: &HeaderMap) -> Result<Role, Problem> {
@@ -83,14 +144,8 @@ impl Access {
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
             .ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is required"))?;
-        // Both are compared whatever the first one says, so that time tells nothing.
-        let (may_all, may_read) =
-            (is(given, self.token.as_ref()), is(given, self.read_token.as_ref()));
-        match (may_all, may_read) {
-            (true, _) => Ok(Role::Operate),
-            (_, true) => Ok(Role::Read),
-            _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is not valid")),
-        }
+        let role = self.role_of(given);
+        role.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "the token is not valid"))
     }
 
     /// A page of elsewhere can make a browser here send requests; its name in Host or Origin gives it
@@ -106,6 +161,17 @@ impl Access {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a browser made the request for a page of this listener. Browsers say so in `Origin` or in
+/// `Sec-Fetch-Site` whenever they send anything but a plain look-up.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let host = text(header::HOST);
+    match text(header::ORIGIN) {
+        Some(origin) => host.is_some() && origin.split_once("://").map(|(_, name)| name) == host,
+        None => text(HeaderName::from_static("sec-fetch-site")) == Some("same-origin"),
     }
 }
 
@@ -139,13 +205,17 @@ fn is_here(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn role(access: &Access, headers: &[(&str, &str)]) -> Result<Role, u16> {
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = header::HeaderName::from_str(name).unwrap();
             map.insert(name, value.parse().unwrap());
         }
-        let caller = access.caller(&map);
+        map
+    }
+
+    fn role(access: &Access, headers: &[(&str, &str)]) -> Result<Role, u16> {
+        let caller = access.caller(&map(headers));
         caller
             .map(|caller| caller.role)
             .map_err(|problem| problem.into_response().status().as_u16())
@@ -153,7 +223,7 @@ mod tests {
 
     #[test]
     fn tokens_decide_what_is_allowed() {
-        let access = Access { token: Some("all".into()), read_token: Some("read".into()) };
+        let access = Access::new(Some("all".into()), Some("read".into()));
         for (given, expected) in [
             ("Bearer all", Ok(Role::Operate)),
             ("Bearer read", Ok(Role::Read)),
@@ -173,8 +243,39 @@ mod tests {
         for (given, actor) in [("ada", "ada"), ("", "api"), (&long, "api"), ("\u{fc}", "api")] {
             let mut headers = HeaderMap::new();
             headers.insert(ACTOR, header::HeaderValue::from_bytes(given.as_bytes()).unwrap());
-            let expected = Caller { role: Role::Operate, actor: actor.to_owned() };
+            let expected =
+                Caller { role: Role::Operate, actor: actor.to_owned(), by_cookie: false };
             assert_eq!(access.caller(&headers).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_no_leave_for_pages_of_elsewhere() {
+        let access = Access::new(Some("all".into()), Some("read".into()));
+        let cookie = |role| {
+            let session = Session { role, actor: "ada".into() };
+            format!("a=b; quell_session={}", access.sessions.open(session).unwrap())
+        };
+        let (all, read) = (cookie(Role::Operate), cookie(Role::Read));
+        let host = ("host", "q.example:8081");
+        for (cookie, more, reads, writes) in [
+            (&all, ("origin", "https://q.example:8081"), 200, 200),
+            (&all, ("sec-fetch-site", "same-origin"), 200, 200),
+            (&all, ("origin", "https://evil.example"), 200, 403),
+            (&all, ("origin", "null"), 200, 403),
+            (&all, ("sec-fetch-site", "cross-site"), 200, 403),
+            (&all, ("x-other", ""), 200, 403),
+            (&all, ("authorization", "Bearer x"), 401, 401),
+            (&read, ("origin", "https://q.example:8081"), 200, 403),
+            (&"quell_session=guessed".to_owned(), ("sec-fetch-site", "same-origin"), 401, 401),
+        ] {
+            let headers = [host, ("cookie", cookie.as_str()), more];
+            let status = |method| {
+                let refused = access.allows(&method, &map(&headers)).err();
+                refused.map_or(200, |problem| problem.status().as_u16())
+            };
+            let got = (status(Method::GET), status(Method::POST));
+            assert_eq!(got, (reads, writes), "{more:?}");
         }
     }
 

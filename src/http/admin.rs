@@ -1,5 +1,6 @@
 //! Probes and metrics. They need no token and tell no secrets.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,12 @@ use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio_util::sync::CancellationToken;
 
 use super::Telemetry;
-use crate::model::{Clock, JobState, RuleId, RulesVersion};
+use crate::model::{Clock, JobState, RuleId, RulesVersion, UserId};
 use crate::retention::Days;
+use crate::rules::CompiledRules;
 use crate::store::{Error, Store};
 use crate::sweep::Terms;
 use crate::worker::Status;
@@ -22,6 +25,8 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     pub operator: Arc<dyn Operator>,
     pub clock: Arc<dyn Clock>,
+    /// Cancelled when the daemon stops: answers without an end end then.
+    pub stopping: CancellationToken,
     pub limits: ApiLimits,
 }
 
@@ -67,6 +72,18 @@ pub trait Operator: Send + Sync {
 
     /// The version of the rules in force.
     fn rules_version(&self) -> RulesVersion;
+
+    /// The rules in force.
+    fn rules(&self) -> Arc<CompiledRules>;
+
+    /// Where lists that a rules file names are looked for.
+    fn rules_folder(&self) -> PathBuf;
+
+    /// Whether recalls are made, or everything only judged and recorded.
+    fn enforces(&self) -> bool;
+
+    /// The account that quell calls as.
+    fn identifier(&self) -> UserId;
 }
 
 /// Whether the process turns

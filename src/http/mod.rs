@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod api;
+mod dashboard;
 mod extract;
 pub mod listener;
 mod problem;
@@ -54,11 +55,13 @@ pub fn callback_routes(path: &str, webhook: Webhook) -> Router {
 
 /// The listener for operators, probes and metrics.
 pub fn admin_routes(admin: Admin, access: Access) -> Router {
-    let (described, _) = api::routes(access, admin.limits.answer_timeout);
+    let limits = admin.limits;
+    let (described, _) = api::routes(access.clone(), limits.answer_timeout);
     described
-        .layer(DefaultBodyLimit::max(admin.limits.max_body_bytes))
+        .with_state(admin.clone())
+        .merge(dashboard::routes(admin, access))
+        .layer(DefaultBodyLimit::max(limits.max_body_bytes))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .with_state(admin)
 }

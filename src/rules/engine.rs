@@ -54,6 +54,12 @@ impl CompiledRules {
         &self.version
     }
 
+    /// The rules file as it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Every rule in the order of the file, those that are off included.
     #[must_use]
     pub fn summaries(&self) -> Vec<RuleSummary> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -34,6 +34,30 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// Compiles a rules file given as text. `name` stands in messages, `base_dir` is where list paths
 /// begin.
 pub fn load_str(name: &str, yaml: &str, base_dir: &Path) -> Result<Loaded, LoadError> {
+    load_from(name, yaml, Lists { base_dir, confined: false })
+}
+
+/// Compiles a rules file that somebody sent: its lists are read below `base_dir` and nowhere else, so
+/// that it cannot be used to look at other files.
+pub fn load_confined(name: &str, yaml: &str, base_dir: &Path) -> Result<Loaded, LoadError> {
+    load_from(name, yaml, Lists { base_dir, confined: true })
+}
+
+/// Where list files may lie.
+#[derive(Clone, Copy)]
+struct Lists<'a> {
+    base_dir: &'a Path,
+    confined: bool,
+}
+
+impl Lists<'_> {
+    fn allows(self, written: &str) -> bool {
+        let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        !self.confined || Path::new(written).components().all(inside)
+    }
+}
+
+fn load_from(name: &str, yaml: &str, from: Lists<'_>) -> Result<Loaded, LoadError> {
     let lines: Vec<&str> = yaml.lines().collect();
     let shown = |note: &Note| diagnostic(name, &lines, note);
     let root = yaml::parse(yaml).map_err(|broken| {
@@ -46,7 +70,7 @@ pub fn load_str(name: &str, yaml: &str, base_dir: &Path) -> Result<Loaded, LoadE
     let file = RulesFile::from_node(&root, &mut notes);
     let mut elsewhere = Vec::new();
     let compiled = file.map(|file| {
-        let lists = read_lists(&file, base_dir, &mut digest, &mut notes, &mut elsewhere);
+        let lists = read_lists(&file, from, &mut digest, &mut notes, &mut elsewhere);
         compile::compile(&file, &lists, &mut notes)
     });
     notes.mistakes.sort_by_key(|note| (note.at.line, note.at.column));
@@ -106,7 +130,7 @@ fn read(path: &Path) -> std::io::Result<String> {
 
 fn read_lists(
     file: &RulesFile,
-    base_dir: &Path,
+    from: Lists<'_>,
     digest: &mut Sha256,
     notes: &mut Notes,
     elsewhere: &mut Vec<Diagnostic>,
@@ -115,7 +139,7 @@ fn read_lists(
     for (name, source) in file.lists.iter().flatten() {
         let list = match &source.value {
             ListSource::Inline(items) => inline(items, notes),
-            ListSource::File(written) => from_file(written, base_dir, digest, notes, elsewhere),
+            ListSource::File(written) => from_file(written, from, digest, notes, elsewhere),
         };
         lists.insert(name.clone(), list);
     }
@@ -133,12 +157,17 @@ fn inline(items: &[At<String>], notes: &mut Notes) -> List {
 
 fn from_file(
     written: &ListFile,
-    base_dir: &Path,
+    from: Lists<'_>,
     digest: &mut Sha256,
     notes: &mut Notes,
     elsewhere: &mut Vec<Diagnostic>,
 ) -> List {
-    let path: PathBuf = base_dir.join(&written.file.value);
+    if !from.allows(&written.file.value) {
+        let message = "a list of this file must lie beside the rules in force or below";
+        notes.mistake(written.file.at, message);
+        return List::default();
+    }
+    let path: PathBuf = from.base_dir.join(&written.file.value);
     let text = match read(&path) {
         Ok(text) => text,
         Err(error) => {
@@ -194,4 +223,33 @@ fn not_a_severity(file: &str, line: usize, excerpt: &str, unknown: &str) -> Diag
 pub(super) fn at(rules: &CompiledRules, at: Place, message: String) -> Diagnostic {
     let lines: Vec<&str> = rules.source.lines().collect();
     diagnostic(&rules.file, &lines, &Note { at, message, help: String::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_somebody_sent_reads_lists_beside_the_rules_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("lists")).unwrap();
+        std::fs::write(folder.path().join("lists/bait.txt"), "free gift card\n").unwrap();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(outside.path(), "secret\n").unwrap();
+        let rules = |list: &str| {
+            format!(
+                "version: 1\nlists:\n  bait: {{ file: '{list}' }}\n\
+                 rules:\n  - id: bait\n    when: {{ keyword: {{ list: bait }} }}\n"
+            )
+        };
+        let load = |list: &str| load_confined("sent.yaml", &rules(list), folder.path());
+        assert!(load("lists/bait.txt").is_ok() && load("./lists/bait.txt").is_ok());
+        for list in [outside.path().to_str().unwrap(), "../x.txt", "lists/../../x.txt"] {
+            let refused = load(list).unwrap_err();
+            assert!(refused.to_string().contains("must lie beside"), "{refused}");
+        }
+        let anywhere =
+            load_str("own.yaml", &rules(outside.path().to_str().unwrap()), folder.path());
+        assert!(anywhere.is_ok());
+    }
 }

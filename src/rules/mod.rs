@@ -30,7 +30,7 @@ pub use diagnostic::{Diagnostic, LoadError};
 pub use engine::{CompiledRules, RuleSummary};
 pub use examples::FailedExample;
 pub use explain::{ExplainedHit, Explanation, RuleExplanation};
-pub use load::{Loaded, load, load_str};
+pub use load::{Loaded, load, load_confined, load_str};
 pub use schema::schema;
 pub use simhash::Likeness;
 pub use windows::{Measures, Windows};

@@ -10,6 +10,7 @@
 
 mod audit;
 mod backfills;
+mod cases;
 mod columns;
 #[cfg(test)]
 mod contract;
@@ -26,6 +27,7 @@ pub mod sqlite;
 
 pub use audit::{Audit, Cell, Filter, Page, View};
 pub use backfills::{Backfill, BackfillStep, Backfills, StepOutcome};
+pub use cases::{Case, CaseHit, CaseJob, Cases, LOOK_BACK, NameOf, Wanted};
 pub use columns::{Column, Kind, REVIEWABLE};
 pub use control::{By, Control, JobChange, JobFilter, Pause, QUELL, Tripped};
 pub use figures::{Bucket, Figures, HeldJob, Ranked, RuleFigures, SenderFigures, Story, TopPlaces};
@@ -47,7 +49,18 @@ pub use reviews::{Precision, Review, Reviews};
 
 /// All roles of one backend.
 pub trait Store:
-    Intake + Jobs + Control + Audit + Replay + Plans + Gaps + Backfills + Retention + Reviews + Figures
+    Intake
+    + Jobs
+    + Control
+    + Audit
+    + Cases
+    + Replay
+    + Plans
+    + Gaps
+    + Backfills
+    + Retention
+    + Reviews
+    + Figures
 {
 }
 impl<T> Store for T where
@@ -55,6 +68,7 @@ impl<T> Store for T where
         + Jobs
         + Control
         + Audit
+        + Cases
         + Replay
         + Plans
         + Gaps

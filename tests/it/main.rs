@@ -7,6 +7,7 @@ mod backtest;
 mod bad_inputs;
 mod callback_listener;
 mod chat_client;
+mod dashboard;
 mod letting_go;
 mod main_path;
 mod one_verdict;

@@ -89,6 +89,7 @@ async fn demo(args: &Args) -> Result<Report> {
         token: Some(CALLBACK_TOKEN.into()),
     };
     sim.call_back(&target)?;
+    output::note(format_args!("dashboard              http://{}/", app.admin_address()));
     output::note(format_args!("probes and metrics     http://{}/metrics", app.admin_address()));
     output::note(format_args!("callbacks              {}", target.url));
     output::note(format_args!("simulated Chat         {}", sim.url()));

@@ -8,6 +8,7 @@
 mod audit;
 mod axis;
 mod backfills;
+mod cases;
 mod control;
 mod conversations;
 mod figures;

@@ -1,0 +1,234 @@
+//! The live feed: rows as they are recorded, and how their recalls end, as server-sent events of
+//! ready HTML.
+//!
+//! A feed follows the store, not the callbacks: it shows what was committed, costs a callback
+//! nothing, and begins where the page or the last connection ended.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use askama::Template;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Frame as BodyFrame;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::Dashboard;
+use super::page::{Frame, Visitor};
+use super::row::{Row, is_moving};
+use crate::model::{JobState, Verdict};
+use crate::store::{Case, Error, Wanted};
+
+/// Between looks into the store.
+const TICK: Duration = Duration::from_millis(500);
+/// Rows of one look: nobody reads more.
+const ROWS: usize = 12;
+/// Rows whose recalls are followed.
+const FOLLOWED: usize = 60;
+/// Ticks between signs of life, by which a client that went away is noticed.
+const SIGN_OF_LIFE: u32 = 30;
+/// Feeds at a time. Each costs the store two short reads a tick.
+pub(super) const FEEDS: usize = 64;
+
+/// What a feed shows; stands in the address of the page.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Filter {
+    /// `all`, `flag` and what is worse, or `recall`.
+    pub verdict: String,
+    pub group: String,
+    pub sender: String,
+    pub rule: String,
+    /// The last message that the page shows.
+    after: Option<i64>,
+}
+
+impl Filter {
+    pub(super) fn wanted(&self) -> Wanted {
+        let given = |word: &String| Some(word.trim().to_owned()).filter(|word| !word.is_empty());
+        Wanted {
+            verdict: match self.verdict.as_str() {
+                "all" => Verdict::Pass,
+                "recall" => Verdict::Recall,
+                _ => Verdict::Flag,
+            },
+            group: given(&self.group),
+            sender: given(&self.sender),
+            rule: given(&self.rule),
+            after: 0,
+        }
+    }
+
+    /// The part of an address that asks for the same.
+    pub(super) fn query(&self) -> String {
+        let pairs = [
+            ("verdict", &self.verdict),
+            ("group", &self.group),
+            ("sender", &self.sender),
+            ("rule", &self.rule),
+        ];
+        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+        let pairs: Vec<_> =
+            given.map(|(n, v)| format!("{n}={}", super::page::encoded(v))).collect();
+        pairs.join("&")
+    }
+}
+
+pub(super) async fn feed(
+    State(dashboard): State<Dashboard>,
+    visitor: Visitor,
+    Query(filter): Query<Filter>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(room) = std::sync::Arc::clone(&dashboard.feeds).try_acquire_owned() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    // A browser that comes back says what it saw last.
+    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let (out, events) = mpsc::channel(4);
+    let feed = Feed {
+        after: seen.or(filter.after),
+        wanted: filter.wanted(),
+        frame: visitor.frame(""),
+        followed: VecDeque::new(),
+        dashboard,
+        headers,
+        out,
+    };
+    tokio::spawn(async move {
+        feed.run().await;
+        drop(room);
+    });
+    let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    (kind, Body::new(Events(events))).into_response()
+}
+
+struct Feed {
+    dashboard: Dashboard,
+    /// Of the request, so that the feed ends with the session.
+    headers: HeaderMap,
+    frame: Frame,
+    wanted: Wanted,
+    after: Option<i64>,
+    /// Messages whose recalls are under way, with the state that was sent last.
+    followed: VecDeque<(i64, Option<JobState>)>,
+    out: mpsc::Sender<Bytes>,
+}
+
+impl Feed {
+    /// Goes on until the client goes away, the session ends, or the daemon stops.
+    async fn run(mut self) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut silent = 0;
+        loop {
+            tokio::select! {
+                () = self.out.closed() => return,
+                () = self.dashboard.admin.stopping.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            if self.dashboard.access.caller(&self.headers).is_err() {
+                return;
+            }
+            // Where the store cannot be read the browser comes again.
+            let Ok(events) = self.look().await else { return };
+            silent = if events.is_empty() { silent + 1 } else { 0 };
+            let sign = silent > 0 && silent % SIGN_OF_LIFE == 0;
+            let events = if sign { ":\n\n".to_owned() } else { events };
+            if !events.is_empty() && self.out.send(events.into()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What is new since the last look.
+    async fn look(&mut self) -> Result<String, Error> {
+        let store = self.dashboard.admin.store.clone();
+        let head = store.latest().await?;
+        let after = *self.after.get_or_insert(head);
+        let mut events = String::new();
+        if head > after {
+            let wanted = Wanted { after, ..self.wanted.clone() };
+            let mut cases = store.recent(&wanted, ROWS + 1).await?;
+            let more = cases.len() > ROWS;
+            cases.truncate(ROWS);
+            let last = cases.first().and_then(|case| case.message_id).unwrap_or(head).max(head);
+            self.after = Some(last);
+            if more {
+                event(&mut events, "more", after, "");
+            }
+            for case in cases.iter().rev() {
+                self.follow(case);
+                event(&mut events, "row", case.message_id.unwrap_or(last), &self.html(case));
+            }
+        }
+        let moving: Vec<i64> = self.followed.iter().map(|(id, _)| *id).collect();
+        if !moving.is_empty() {
+            for case in store.cases(&moving).await? {
+                let Some(id) = case.message_id else { continue };
+                let state = case.job.as_ref().map(|job| job.state);
+                let known = self.followed.iter_mut().find(|(known, _)| *known == id);
+                let Some(known) = known.filter(|(_, sent)| *sent != state) else { continue };
+                known.1 = state;
+                event(&mut events, "turn", self.after.unwrap_or(head), &self.html(&case));
+                if !is_moving(&case) {
+                    self.followed.retain(|(known, _)| *known != id);
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    fn follow(&mut self, case: &Case) {
+        if let Some(id) = case.message_id.filter(|_| is_moving(case)) {
+            self.followed.push_back((id, case.job.as_ref().map(|job| job.state)));
+            if self.followed.len() > FOLLOWED {
+                self.followed.pop_front();
+            }
+        }
+    }
+
+    fn html(&self, case: &Case) -> String {
+        let row = Row::of(case, self.frame.preferences.language);
+        Line { frame: &self.frame, row: &row }.render().unwrap_or_default()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "row.html")]
+struct Line<'a> {
+    frame: &'a Frame,
+    row: &'a Row,
+}
+
+/// An event as the stream writes it: each line of its data on a line of its own.
+fn event(out: &mut String, name: &str, id: i64, data: &str) {
+    let _ = write!(out, "event: {name}\nid: {id}\n");
+    for line in data.trim().lines() {
+        out.push_str("data: ");
+        out.push_str(line);
+        out.push('\n');
+    }
+    out.push('\n');
+}
+
+/// What a feed sends, as a body.
+struct Events(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|events| events.map(|events| Ok(BodyFrame::data(events))))
+    }
+}

@@ -1,0 +1,292 @@
+//! The dashboard over plain HTTP: who gets in, what every answer says to browsers, what forms do.
+//! What it looks like and how it moves is `tests/browser`.
+
+use quell::store::View;
+use reqwest::header::{ACCEPT_LANGUAGE, COOKIE, HeaderMap, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
+
+use crate::support::daemon::{Home, TestApp};
+
+const TOKENS: [&str; 2] = ["admin.token=operate", "admin.read_token=look"];
+
+/// A browser without scripts.
+struct Browser {
+    http: Client,
+    url: String,
+    cookie: Option<String>,
+}
+
+impl Browser {
+    fn of(app: &TestApp) -> Self {
+        quell::chat::client::install_crypto();
+        let http = Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
+        let url = format!("http://{}", app.app().admin_address());
+        Self { http, url, cookie: None }
+    }
+
+    async fn logged_in(app: &TestApp, token: &str, name: &str) -> Self {
+        let mut browser = Self::of(app);
+        let form = format!("token={token}&name={name}");
+        let answer = browser.post("/login", &form).await;
+        assert_eq!((answer.status().as_u16(), location(&answer)), (303, "/".to_owned()));
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+        for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+            assert!(cookie.contains(part), "{cookie}");
+        }
+        browser.cookie = Some(cookie.split(';').next().unwrap().to_owned());
+        browser
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Response {
+        let request = match &self.cookie {
+            Some(cookie) => request.header(COOKIE, cookie),
+            None => request,
+        };
+        request.send().await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.send(self.http.get(format!("{}{path}", self.url))).await
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.unwrap()
+    }
+
+    /// Sends a form as a page of the dashboard does.
+    async fn post(&self, path: &str, form: &str) -> Response {
+        self.post_from(&self.url.clone(), path, form).await
+    }
+
+    async fn post_from(&self, origin: &str, path: &str, form: &str) -> Response {
+        let kind = "application/x-www-form-urlencoded";
+        let request = self.http.post(format!("{}{path}", self.url)).header(ORIGIN, origin);
+        self.send(request.header("content-type", kind).body(form.to_owned())).await
+    }
+}
+
+fn location(answer: &Response) -> String {
+    answer.headers().get(LOCATION).map_or("", |to| to.to_str().unwrap()).to_owned()
+}
+
+#[tokio::test]
+async fn logging_in_takes_a_token_and_gives_its_role() {
+    let home = Home::new().await;
+    let app = home.start(&TOKENS).await;
+    let nobody = Browser::of(&app);
+    for (path, to) in
+        [("/", "/login"), ("/queue?after=3", "/login?next=%2Fqueue%3Fafter%3D3"), ("/bench", "")]
+    {
+        let answer = nobody.get(path).await;
+        assert_eq!(answer.status(), 303, "{path}");
+        assert!(location(&answer).starts_with(to), "{path}");
+    }
+    assert_eq!(nobody.get("/parts/state").await.status(), 401);
+    assert_eq!(nobody.post("/act/pause", "").await.status(), 401);
+    let wrong = nobody.post("/login", "token=guess&name=x").await;
+    assert_eq!(wrong.status(), 401);
+    assert!(wrong.text().await.unwrap().contains("No such token"));
+    let reader = Browser::logged_in(&app, "look", "rea").await;
+    let page = reader.page("/").await;
+    assert!(page.contains("read only") && !page.contains("/act/"), "{page}");
+    assert_eq!(reader.post("/act/pause", "").await.status(), 403);
+    assert_eq!(reader.post("/bench/trial", "rules=x").await.status(), 403);
+    assert_eq!(reader.post("/bench", "text=bad+news").await.status(), 200, "that only reads");
+    let ada = Browser::logged_in(&app, "operate", "ada").await;
+    assert!(ada.page("/").await.contains("/act/pause"));
+    let paused = ada.post("/act/pause", "back=/").await;
+    assert_eq!((paused.status().as_u16(), location(&paused)), (303, "/?done=paused".into()));
+    assert!(ada.page("/?done=paused").await.contains("Recalls are paused."));
+    assert_eq!(app.column(View::Operations, "actor").await, ["ada"]);
+    // A page of elsewhere has the cookie sent, but not its own origin changed.
+    assert_eq!(ada.post_from("https://evil.example", "/act/resume", "").await.status(), 403);
+    assert_eq!(ada.post_from("https://evil.example", "/logout", "").await.status(), 403);
+    assert_eq!(reader.post("/logout", "").await.status(), 303);
+    assert_eq!(reader.get("/").await.status(), 303, "logged out");
+    assert_eq!(ada.get("/").await.status(), 200);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn guessing_tokens_is_slowed_down() {
+    let home = Home::new().await;
+    let app = home.start(&TOKENS).await;
+    let guesser = Browser::of(&app);
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        statuses.push(guesser.post("/login", "token=guess").await.status().as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429]);
+    let right = guesser.post("/login", "token=operate").await;
+    assert_eq!(right.status(), 429, "the right one has to wait, too");
+    assert!(right.headers().contains_key("retry-after"));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_token_this_machine_is_let_in_and_nobody_else() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    let here = Browser::of(&app);
+    assert_eq!(here.get("/").await.status(), 200);
+    assert_eq!(location(&here.get("/login").await), "/");
+    let foreign = here.http.get(format!("{}/", here.url)).header("host", "rebound.example:80");
+    assert_eq!(here.send(foreign).await.status(), 403);
+    assert_eq!(here.post_from("https://evil.example", "/act/pause", "").await.status(), 403);
+    assert!(app.column(View::Operations, "act").await.is_empty());
+    assert_eq!(
+        here.post("/act/pause", "back=//evil.example").await.headers()[LOCATION],
+        "/?done=paused"
+    );
+    app.stop().await;
+}
+
+/// Whether an element has an attribute such as `onclick`.
+fn has_handler(page: &str) -> bool {
+    let tags = page.split('<').skip(1).filter_map(|rest| rest.split('>').next());
+    tags.flat_map(str::split_whitespace).any(|part| part.starts_with("on") && part.contains("=\""))
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_load_and_run_nothing_else() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    assert_eq!(app.callbacks.say("g", 1, "bad <b>news</b>").await, 200);
+    let browser = Browser::of(&app);
+    let page = browser.page("/").await;
+    let script = page.split("src=\"/assets/app.").nth(1).unwrap().split('"').next().unwrap();
+    let asset = format!("/assets/app.{script}");
+    for path in ["/", "/queue", "/bench", "/lists/recalls", "/messages/1", "/messages/2", &asset] {
+        let answer = browser.get(path).await;
+        let headers: &HeaderMap = answer.headers();
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        for part in ["default-src 'none'", "script-src 'self';", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        let kept = headers["cache-control"].to_str().unwrap();
+        assert_eq!(kept.contains("immutable"), path == asset, "{path}: {kept}");
+        if path != asset {
+            let page = answer.text().await.unwrap();
+            assert!(!page.contains(" style=") && !page.contains("<style"), "{path}");
+            assert!(!page.contains("://") && !has_handler(&page), "{path} loads or runs\n{page}");
+        }
+    }
+    assert_eq!(browser.get("/assets/app.js").await.status(), 404, "no digest, no file");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn pages_speak_the_readers_language_and_remember_a_choice() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    let mut browser = Browser::of(&app);
+    let chinese = browser.http.get(format!("{}/", browser.url)).header(ACCEPT_LANGUAGE, "zh-CN");
+    let page = browser.send(chinese).await.text().await.unwrap();
+    assert!(page.contains("lang=\"zh-CN\"") && page.contains("概览"), "{page}");
+    assert!(browser.page("/").await.contains("lang=\"en\""));
+    let chosen = browser.post("/preferences", "language=zh&back=/queue").await;
+    assert_eq!(location(&chosen), "/queue");
+    let cookie = chosen.headers()[SET_COOKIE].to_str().unwrap();
+    browser.cookie = Some(cookie.split(';').next().unwrap().to_owned());
+    assert!(browser.page("/").await.contains("lang=\"zh-CN\""));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn buttons_do_what_the_api_does() {
+    let home = Home::new().await;
+    let app = home.start(&["guard.rule_recalls_per_minute=1"]).await;
+    for seq in 1..=3 {
+        assert_eq!(app.callbacks.say("g", seq, "bad").await, 200);
+    }
+    assert_eq!(app.callbacks.say("g", 4, "fine").await, 200);
+    app.drain().await;
+    let browser = Browser::of(&app);
+    let queue = browser.page("/queue").await;
+    assert_eq!(queue.matches("class=\"item\"").count(), 2);
+    let jobs: Vec<&str> =
+        queue.split("data-job=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let act = async |act: &str, form: String| {
+        let answer = browser.post(&format!("/act/{act}"), &form).await;
+        (answer.status().as_u16(), location(&answer))
+    };
+    let went = act("release", format!("job={}&back=/queue", jobs[0])).await;
+    assert_eq!(went, (303, "/queue?done=released".into()));
+    let went = act("cancel", format!("job={}&back=/queue", jobs[1])).await;
+    assert_eq!(went, (303, "/queue?done=cancelled".into()));
+    let again = act("release", format!("job={}&back=/queue", jobs[1])).await;
+    assert_eq!(again.0, 409, "somebody was faster");
+    assert_eq!(act("release", "back=/".into()).await.0, 404, "of no job at all");
+    assert_eq!(act("explode", "back=/".into()).await.0, 404);
+    assert_eq!(act("release", "job=x".into()).await.0, 422);
+    let went = act("recall", "group=g&topic=&seq=4&back=/messages/4".into()).await;
+    assert_eq!(went, (303, "/messages/4?done=recalling".into()));
+    while home.sim.recalled().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    app.drain().await;
+    let recalled: Vec<u64> = home.sim.recalled().iter().map(|key| key.msg_seq).collect();
+    assert_eq!(recalled, [1, 2, 4]);
+    assert_eq!(act("recall", "group=g&topic=&seq=4&back=/".into()).await.0, 409, "already gone");
+    assert_eq!(act("wrong", "message=1&rule=bait&back=/messages/1".into()).await.0, 303);
+    assert_eq!(act("right", "message=2&rule=bait&back=/messages/2".into()).await.0, 303);
+    assert!(browser.page("/messages/2").await.contains("Right <span class=\"faint\">"));
+    assert_eq!(act("wrong", "message=1&rule=other&back=/messages/1".into()).await.0, 422);
+    assert!(browser.page("/messages/1").await.contains("False alarm <span class=\"faint\">"));
+    assert!(browser.page("/parts/figures").await.contains("50 % <span class=\"faint\">/ 2</span>"));
+    let went = act("sweep", "group=g&topic=&seq=1".into()).await;
+    let plan = browser.page(&went.1).await;
+    assert!(went.1.starts_with("/plans/") && plan.contains("already recalled"), "{plan}");
+    let csv = browser.get("/lists/recalls.csv").await;
+    assert_eq!(csv.headers()["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(csv.text().await.unwrap().lines().count(), 1 + 4);
+    for path in ["/lists/nonsense", "/messages/99", "/messages/x", "/plans/99"] {
+        assert_eq!(browser.get(path).await.status(), 404, "{path}");
+    }
+    assert_eq!(location(&browser.get("/search?q=g/4").await), "/messages/4");
+    assert_eq!(location(&browser.get("/search?q=mallory").await), "/lists/messages?sender=mallory");
+    assert!(browser.page("/search?q=nobody").await.contains("Nothing is kept"));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_is_tried_in_the_background_and_one_at_a_time() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    for seq in 1..=5 {
+        assert_eq!(app.callbacks.say("g", seq, "quite a shade").await, 200);
+    }
+    let browser = Browser::of(&app);
+    assert!(browser.page("/bench").await.contains("id: tried-out"), "the rules in force");
+    let broken = browser.post("/bench/trial", "rules=version%3A+1%0Arules%3A+x").await;
+    assert_eq!(broken.status(), 422);
+    assert!(broken.text().await.unwrap().contains("candidate.yaml:2:"));
+    let outside = "rules=version%3A+1%0Alists%3A%0A++l%3A+%7B+file%3A+%2Fetc%2Fpasswd+%7D%0A\
+                   rules%3A%0A++-+id%3A+a%0A++++when%3A+%7B+keyword%3A+%7B+list%3A+l+%7D+%7D";
+    let outside = browser.post("/bench/trial", outside).await.text().await.unwrap();
+    assert!(outside.contains("must lie beside"), "{outside}");
+    let candidate = "rules=version%3A+1%0Arules%3A%0A++-+id%3A+new%0A++++when%3A+%7B+keyword\
+                     %3A+%7B+words%3A+%5Bshade%5D+%7D+%7D%0A&minutes=60";
+    let went = browser.post("/bench/trial", candidate).await;
+    assert_eq!(location(&went), "/bench#trial");
+    loop {
+        let part = browser.page("/bench/trial").await;
+        if part.contains("every 1s") {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        assert!(part.contains("<th scope=\"row\"><bdi class=\"said\">new</bdi>"), "{part}");
+        assert!(part.contains(">5</dd>") && part.contains("Would be recalled"), "{part}");
+        break;
+    }
+    let explained = browser.post("/bench", "text=such+BAD+news").await.text().await.unwrap();
+    assert!(explained.contains("<mark title=\"bait\">BAD</mark>"), "{explained}");
+    assert!(explained.contains("<span class=\"chip\">case</span>"), "{explained}");
+    app.stop().await;
+}
