@@ -4,7 +4,7 @@
 //! one of its own. So a pattern costs nothing where it cannot match, whatever its syntax: the
 //! Unicode word boundary, for one, keeps the regex crate from its fast engines on Chinese text.
 
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Capture, Class, Hir, HirKind, Look, Repetition};
 
 use crate::text::fold;
 
@@ -19,6 +19,62 @@ const MAX_CLASS: usize = 12;
 pub(crate) fn needles(pattern: &Hir, folded: bool) -> Option<Vec<String>> {
     let found = Sets { folded }.of(pattern);
     best([found.exact, found.needed]).filter(|set| worth(set) > 0)
+}
+
+/// The pattern without its word boundaries: it matches wherever the pattern does, and elsewhere too.
+/// `None` where it has none.
+pub(crate) fn without_word_edges(pattern: &Hir) -> Option<Hir> {
+    let looks = pattern.properties().look_set();
+    looks.contains_word().then(|| widened(pattern))
+}
+
+fn widened(hir: &Hir) -> Hir {
+    let each = |parts: &[Hir]| parts.iter().map(widened).collect();
+    match hir.kind() {
+        // What stands at the ends of texts and lines is no word boundary, and cheap.
+        HirKind::Look(look) if !is_end(*look) => Hir::empty(),
+        HirKind::Capture(capture) => {
+            let sub = Box::new(widened(&capture.sub));
+            Hir::capture(Capture { sub, ..capture.clone() })
+        }
+        HirKind::Repetition(repetition) => {
+            let sub = Box::new(widened(&repetition.sub));
+            Hir::repetition(Repetition { sub, ..repetition.clone() })
+        }
+        HirKind::Concat(parts) => Hir::concat(each(parts)),
+        HirKind::Alternation(parts) => Hir::alternation(each(parts)),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => hir.clone(),
+    }
+}
+
+fn is_end(look: Look) -> bool {
+    matches!(look, Look::Start | Look::End | Look::StartLF | Look::EndLF)
+}
+
+/// How many digits every match of a pattern has at least.
+pub(crate) fn least_digits(hir: &Hir) -> usize {
+    match hir.kind() {
+        HirKind::Literal(literal) => std::str::from_utf8(&literal.0).map_or(0, digits_of),
+        HirKind::Class(Class::Unicode(class)) => {
+            let mut chars = class.iter().flat_map(|range| range.start()..=range.end());
+            usize::from(!class.ranges().is_empty() && chars.all(char::is_numeric))
+        }
+        HirKind::Repetition(repetition) => {
+            least_digits(&repetition.sub).saturating_mul(repetition.min as usize)
+        }
+        HirKind::Capture(capture) => least_digits(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().map(least_digits).sum(),
+        HirKind::Alternation(parts) => parts.iter().map(least_digits).min().unwrap_or(0),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Bytes(_)) => 0,
+    }
+}
+
+/// The digits of a text, those of any script.
+pub(crate) fn digits_of(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.bytes().filter(u8::is_ascii_digit).count();
+    }
+    text.chars().filter(|c| c.is_numeric()).count()
 }
 
 /// What is known about the matches of a part of a pattern.

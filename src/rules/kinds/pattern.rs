@@ -18,7 +18,7 @@ use regex_syntax::ParserBuilder;
 use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
 use crate::rules::decode::{At, OneOrMany, TextsOr, written};
 use crate::rules::file::Fold;
-use crate::rules::needles::needles;
+use crate::rules::needles::{digits_of, least_digits, needles, without_word_edges};
 use crate::text::{CharFold, Folded, Kind, Reading, fold};
 
 /// The longest pattern taken, in bytes.
@@ -63,24 +63,19 @@ pub(super) fn add(
     leaf: LeafId,
     c: &mut Compiler<'_>,
 ) -> Result<(), String> {
-    let (regex, needles) = build(pattern, fold)?;
-    c.patterns.entries.push(Entry { regex, needles, fold, leaf });
+    let entry = build(pattern, fold, leaf)?;
+    c.patterns.entries.push(entry);
     Ok(())
 }
 
 /// The expression, and what a text has to hold for it to match.
-fn build(pattern: &str, fold: Fold) -> Result<(Regex, Option<Vec<String>>), String> {
+fn build(pattern: &str, fold: Fold, leaf: LeafId) -> Result<Entry, String> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(format!("a pattern may be {MAX_PATTERN_BYTES} bytes long at most"));
     }
     let folded = fold != Fold::None;
     let pattern = if folded { folded_literals(pattern) } else { pattern.to_owned() };
-    let regex = RegexBuilder::new(&pattern)
-        .case_insensitive(folded)
-        .size_limit(MAX_COMPILED_BYTES)
-        .dfa_size_limit(MAX_COMPILED_BYTES)
-        .build();
-    let regex = regex.map_err(|error| match error {
+    let regex = limited(&pattern, folded).map_err(|error| match error {
         regex::Error::Syntax(report) => {
             let reason = report.lines().last().unwrap_or_default();
             format!("not a regular expression: {}", reason.trim_start_matches("error: "))
@@ -94,8 +89,18 @@ fn build(pattern: &str, fold: Fold) -> Result<(Regex, Option<Vec<String>>), Stri
         return Err("this pattern matches the empty text, and so every message".to_owned());
     }
     let hir = ParserBuilder::new().case_insensitive(folded).build().parse(&pattern);
-    let needles = hir.ok().and_then(|hir| needles(&hir, folded));
-    Ok((regex, needles))
+    let hir = hir.map_err(|error| error.to_string())?;
+    let gate = without_word_edges(&hir).and_then(|wider| limited(&wider.to_string(), false).ok());
+    let (needles, digits) = (needles(&hir, folded), least_digits(&hir));
+    Ok(Entry { regex, gate, needles, digits, fold, leaf })
+}
+
+fn limited(pattern: &str, case_insensitive: bool) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern)
+        .case_insensitive(case_insensitive)
+        .size_limit(MAX_COMPILED_BYTES)
+        .dfa_size_limit(MAX_COMPILED_BYTES)
+        .build()
 }
 
 /// The pattern as folded text would have it: 費 as 费, é as e. What is ASCII is syntax and stays.
@@ -112,7 +117,11 @@ fn folded_literals(pattern: &str) -> String {
 /// A compiled expression.
 pub(crate) struct Entry {
     regex: Regex,
+    /// A wider expression that is tried first, where that is much the cheaper one.
+    gate: Option<Regex>,
     needles: Option<Vec<String>>,
+    /// How many digits every match has at least.
+    digits: usize,
     fold: Fold,
     leaf: LeafId,
 }
@@ -213,8 +222,15 @@ impl Index {
         found: &mut Findings,
     ) {
         let via = if folded.is_some() { Via::Readable } else { Via::Written };
+        let mut digits = None;
         for candidate in level.candidates(text) {
             let entry = &self.entries[candidate as usize];
+            if entry.digits > 0 && entry.digits > *digits.get_or_insert_with(|| digits_of(text)) {
+                continue;
+            }
+            if entry.gate.as_ref().is_some_and(|gate| !gate.is_match(text)) {
+                continue;
+            }
             for hit in entry.regex.find_iter(text).take(MAX_MATCHES) {
                 let (start, end) = match folded {
                     Some(folded) => folded.original(hit.start(), hit.end()),
@@ -223,6 +239,40 @@ impl Index {
                 if start < end {
                     found.add(entry.leaf, Span { start, end, via });
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(pattern: &str) -> Entry {
+        build(pattern, Fold::Standard, LeafId(0)).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    #[test]
+    fn what_cannot_match_is_told_before_an_expression_runs() {
+        // A word boundary keeps the regex crate from its fast engines on text that is not ASCII.
+        let phone = entry(r"\b\d{11}\b");
+        assert_eq!((phone.digits, phone.needles.is_none()), (11, true));
+        let gate = phone.gate.expect("an expression without word boundaries");
+        assert!(gate.is_match("电话13800000000号") && !phone.regex.is_match("电话13800000000号"));
+        let word = entry(r"(?i)\bказино\b|\bслот\b");
+        assert!(word.needles.is_some() && word.gate.is_some_and(|gate| gate.is_match("КАЗИНО")));
+        assert!(entry(r"赚钱\d+").gate.is_none());
+    }
+
+    #[test]
+    fn a_gate_lets_through_whatever_its_expression_matches() {
+        let texts = ["a1b", "1 2", "加12号", "x-1", "ab", "12", "été 1", "\u{e4}1", ""];
+        for pattern in [r"\b\d+\b", r"\B\d", r"\b[a-z]\w*\b", r"(?:\b\d|x)\B-?", r"\b{start}\d"] {
+            let entry = entry(pattern);
+            for text in texts.iter().filter(|text| entry.regex.is_match(text)) {
+                let gate = entry.gate.as_ref();
+                assert!(gate.is_none_or(|gate| gate.is_match(text)), "{pattern}: {text}");
+                assert!(entry.digits <= digits_of(text), "{pattern}: {text}");
             }
         }
     }
