@@ -58,12 +58,13 @@ pub async fn run(
         return Err(Error::Invalid(format!("no message of group {group} was ever recorded")));
     }
     let mut stretch = store.stretch(options.since).await?;
+    let mut report = Report::new(&rules, &options);
+    report.conflicts =
+        store.conflicts(stretch, options.group.as_ref().map(GroupId::as_str)).await?;
     let counted = Arc::new(rules.measures().without(&store.counted(stretch).await?));
     if options.since.is_some() && !counted.is_empty() {
         stretch = store.stretch(counted_since(&counted, options.since)).await?;
     }
-    let mut report = Report::new(&rules, &options);
-    report.conflicts = store.conflicts().await?;
     // What others say elsewhere may count for a group's messages.
     let only = options.group.clone().filter(|_| !counted.reach_everywhere());
     let mut pages = count(counted, read(store, stretch, only));

@@ -23,7 +23,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// callback brought is judged by the rules in force, recorded with `source` = history, and recalled
 /// where they say so. A running daemon does it, behind gaps that it found by itself; without one it is
 /// done here, and recalls leave once a daemon runs. It can be broken off at any time: what is read is
-/// kept, and the daemon goes on where it ended.
+/// kept, and a daemon, or the next backfill, goes on where it ended. `quell audit backfills` lists how
+/// each of them stands. Exits 1 where Chat refuses it.
 ///
 /// At 20 messages a call and 50 calls a second (`history.calls_per_second`), 1,000 messages take a
 /// second. Audio-video groups have no history.
@@ -114,10 +115,11 @@ impl Reader {
             if row["state"] != "running" {
                 break row;
             }
+            let at = row["next_seq"].as_u64().filter(|seq| *seq > 0);
             line.show(format_args!(
-                "backfill {id}: {} pages, at sequence {}; {} messages were missed, {} to be recalled{}",
+                "backfill {id}: {} pages, at {}; {} messages were missed, {} to be recalled{}",
                 row["pages"],
-                row["next_seq"],
+                at.map_or_else(|| "the newest".to_owned(), |seq| format!("sequence {seq}")),
                 row["recorded"],
                 row["recalls"],
                 row["reason"].as_str().map(|why| format!("; {why}")).unwrap_or_default(),
@@ -126,8 +128,15 @@ impl Reader {
                 () = tokio::time::sleep(TICK) => {}
                 _ = &mut interrupted => {
                     line.end();
+                    let goes_on = match self {
+                        Self::Daemon(_) => "the daemon goes on with it",
+                        Self::Here(..) => {
+                            "what was read is kept, the rest is read once a daemon runs, or by the \
+                             next backfill"
+                        }
+                    };
                     output::note(format_args!(
-                        "the daemon goes on with it; quell backfill --cancel {id} ends it"
+                        "{goes_on}; quell backfill --cancel {id} ends it"
                     ));
                     return Ok(ExitCode::SUCCESS);
                 }

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::listing::table;
+use super::listing::{table, visible};
 use super::output::LiveLine;
 use super::settings::Settings;
 use super::since::{Since, iso};
@@ -246,7 +246,9 @@ impl Shown<'_> {
                 push(out, format_args!("\n{what} hits of {}:", tally.rule));
                 for sample in samples {
                     let Sample { key, sender, text, then, now, .. } = sample;
-                    push(out, format_args!("  {key} by {sender}, {then} -> {now}: {text}"));
+                    let (key, by) = (visible(&key.to_string()), visible(sender.as_str()));
+                    let text = visible(text);
+                    push(out, format_args!("  {key} by {by}, {then} -> {now}: {text}"));
                 }
             }
         }

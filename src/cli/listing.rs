@@ -74,7 +74,7 @@ const LONGEST: usize = 120;
 
 /// A cell as a terminal may show it. What people write could move its cursor, change its title or
 /// turn the line around, so such characters are shown as escapes.
-fn visible(cell: &str) -> String {
+pub(super) fn visible(cell: &str) -> String {
     let mut shown = String::with_capacity(cell.len());
     for (at, c) in cell.chars().enumerate() {
         if at == LONGEST {

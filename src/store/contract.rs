@@ -592,7 +592,8 @@ pub(super) async fn judged_messages_come_back_in_pages_with_what_was_decided(sto
     }
     store.record(record(key("g", "", 1), "other", true)).await.unwrap();
     let all = store.stretch(None).await.unwrap();
-    assert_eq!((all.most(), store.conflicts().await.unwrap()), (5, 1));
+    assert_eq!((all.most(), store.conflicts(all, None).await.unwrap()), (5, 1));
+    assert_eq!(store.conflicts(all, Some("elsewhere")).await.unwrap(), 0);
     let page = store.judged(all, 3, None).await.unwrap().unwrap();
     let rest = Stretch { after: page.last, ..all };
     let first = page.messages().unwrap();
@@ -703,6 +704,18 @@ pub(super) async fn what_was_never_recorded_can_be_meant(store: &dyn Store) {
     let planned = store.planned(plan, 10).await.unwrap();
     let senders: Vec<_> = planned.iter().map(|message| message.sender.as_str()).collect();
     assert_eq!(senders, ["", "mallory", ""]);
+    // What was never recorded was sent before what came after it, at the latest.
+    let which = Meant::Sequences {
+        group: "g".into(),
+        topic: String::new(),
+        seqs: vec![4, 6],
+        at: NOW.after(Duration::from_mins(1)),
+    };
+    let meant = store.meant(&which, 9).await.unwrap();
+    assert_eq!(
+        (meant[0].sent_at, meant[1].sent_at),
+        (planned[1].sent_at, NOW.after(Duration::from_mins(1)))
+    );
     store.apply(&By::new("ada", NOW), plan).await.unwrap();
     store.step(plan, 9, NOW).await.unwrap();
     let recalls = rows(store, View::Recalls).await;

@@ -65,7 +65,8 @@ pub struct MeantMessage {
     pub message_id: Option<i64>,
     /// Empty where it was never recorded.
     pub sender: String,
-    /// Where it was never recorded, of the nearest message recorded before it, else of now.
+    /// Where it was never recorded, of the nearest message recorded after it, else of now: it is no
+    /// younger than that, and where it is too old, Chat says so itself.
     pub sent_at: Timestamp,
     pub online_only: bool,
     /// The state of its latest job.

@@ -31,8 +31,9 @@ pub trait Replay: Send + Sync {
     /// Whether the store knows the group.
     async fn knows_group(&self, group: &str) -> Result<bool, Error>;
 
-    /// How many contents that came for a known key are kept beside the first. They are in no page.
-    async fn conflicts(&self) -> Result<u64, Error>;
+    /// How many contents that came for a known key are kept beside messages of a stretch, or of one
+    /// group's among them. They are in no page.
+    async fn conflicts(&self, stretch: Stretch, group: Option<&str>) -> Result<u64, Error>;
 }
 
 /// A run of stored messages: behind one id, up to and with another.

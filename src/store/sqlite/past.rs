@@ -171,11 +171,19 @@ impl Replay for Reader {
         Ok(found.is_some())
     }
 
-    async fn conflicts(&self) -> Result<u64, Error> {
-        let found: i64 = sqlx::query_scalar("select count(*) from conflicts")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(unavailable)?;
+    async fn conflicts(&self, stretch: Stretch, group: Option<&str>) -> Result<u64, Error> {
+        let found: i64 = sqlx::query_scalar(
+            "select count(*) from conflicts f join messages m on m.message_id = f.message_id
+             where f.message_id > ?1 and f.message_id <= ?2
+               and (?3 is null or m.conversation_id in (
+                   select conversation_id from conversations where group_id = ?3))",
+        )
+        .bind(stretch.after)
+        .bind(stretch.until)
+        .bind(group)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(unavailable)?;
         Ok(u64::try_from(found).unwrap_or(0))
     }
 }
@@ -199,8 +207,8 @@ impl Replay for Sqlite {
     async fn knows_group(&self, group: &str) -> Result<bool, Error> {
         self.past.knows_group(group).await
     }
-    async fn conflicts(&self) -> Result<u64, Error> {
-        self.past.conflicts().await
+    async fn conflicts(&self, stretch: Stretch, group: Option<&str>) -> Result<u64, Error> {
+        self.past.conflicts(stretch, group).await
     }
 }
 

@@ -299,8 +299,8 @@ impl Sqlite {
                  c.destroyed_at is not null, e.value, m.message_id, coalesce(m.sender, ''),
                  coalesce(m.sent_at, (
                      select n.sent_at from messages n
-                     where n.conversation_id = c.conversation_id and n.msg_seq < e.value
-                     order by n.msg_seq desc limit 1), ?3),
+                     where n.conversation_id = c.conversation_id and n.msg_seq > e.value
+                     order by n.msg_seq limit 1), ?3),
                  coalesce(m.online_only, 0), {job}
              from json_each(?2) e join conversations c on c.conversation_id = ?1
              left join messages m on m.conversation_id = c.conversation_id and m.msg_seq = e.value
