@@ -26,9 +26,9 @@ enum What {
     List(ListArgs),
     /// Try dead and refused jobs again, with a clean sheet
     Retry(ChangeArgs),
-    /// End jobs that wait or are held
+    /// End jobs that wait or are held; those in a call are not tried again
     Cancel(ChangeArgs),
-    /// Keep waiting jobs back
+    /// Keep waiting jobs back; those in a call are held should they fail
     Hold(ChangeArgs),
     /// Let held jobs go
     Release(ChangeArgs),

@@ -62,6 +62,7 @@ macro_rules! contract_tests {
             a_plan_leaves_out_what_was_dealt_with_meanwhile,
             what_was_never_recorded_can_be_meant,
             a_sweeps_retry_ends_with_its_plan,
+            what_is_wanted_of_a_job_in_a_call_is_remembered,
             what_was_matched_waits_until_somebody_looked,
             the_latest_word_on_a_rule_counts,
             a_review_that_makes_no_sense_changes_nothing,
@@ -724,6 +725,58 @@ pub(super) async fn what_was_never_recorded_can_be_meant(store: &dyn Store) {
     assert_eq!((ids[0].as_str(), ids[2].as_str()), ("null", "null"));
     let asked = text(recalls.cell(&recalls.rows[0], "requested_by"));
     assert_eq!(asked, format!("plan:{plan}"));
+}
+
+pub(super) async fn what_is_wanted_of_a_job_in_a_call_is_remembered(store: &dyn Store) {
+    let by = By::new("ada", NOW);
+    let change = async |change, seq: i64| {
+        let page = rows(store, View::Recalls).await;
+        let row = page.rows.iter().find(|row| text(page.cell(row, "msg_seq")) == seq.to_string());
+        let job = text(page.cell(row.unwrap(), "job_id")).parse().unwrap();
+        let which = JobFilter { jobs: vec![job], ..JobFilter::default() };
+        store.change_jobs(&by, change, &which).await.unwrap()
+    };
+    for seq in 1..=6 {
+        store.record(record(key("g", "", seq), "bad", true)).await.unwrap();
+    }
+    let mut lease = lease_all(store).await;
+    lease.jobs.sort_by_key(|job| job.msg_seq);
+    assert_eq!(change(JobChange::Cancel, 1).await, 1);
+    assert_eq!(change(JobChange::Cancel, 1).await, 0);
+    for seq in 2..=4 {
+        assert_eq!(change(JobChange::Hold, seq).await, 1);
+    }
+    assert_eq!(change(JobChange::Release, 3).await, 1);
+    assert_eq!(change(JobChange::Cancel, 5).await, 1);
+    assert_eq!(states(store).await, ["leased"; 6]);
+    // What the call did is done; only another try is no longer wanted.
+    let mut updates: Vec<_> =
+        lease.jobs[..5].iter().map(|job| update(job, JobState::Retry, None)).collect();
+    updates[3] = update(&lease.jobs[3], JobState::Recalled, Some(0));
+    store.finish(finished(&lease), updates).await.unwrap();
+    let expected = ["cancelled", "held", "retry", "recalled", "cancelled", "leased"];
+    let mut found = states(store).await;
+    found.reverse();
+    assert_eq!(found, expected);
+    let page = rows(store, View::Recalls).await;
+    let reasons: Vec<_> = page.rows.iter().map(|row| text(page.cell(row, "reason"))).collect();
+    assert!(reasons.contains(&"cancelled by ada".to_owned()), "{reasons:?}");
+    assert!(reasons.contains(&"held by ada".to_owned()), "{reasons:?}");
+    // A lease that did not leave, and one that a crash broke off.
+    let retry = lease_all(store).await;
+    change(JobChange::Hold, 3).await;
+    store.unlease(retry).await.unwrap();
+    change(JobChange::Cancel, 6).await;
+    store.recover(NOW).await.unwrap();
+    let mut found = states(store).await;
+    found.sort();
+    assert_eq!(found, ["cancelled", "cancelled", "cancelled", "held", "held", "recalled"]);
+    // What is let go again is not bound by what was wanted before.
+    assert_eq!(change(JobChange::Release, 3).await, 1);
+    let lease = lease_all(store).await;
+    let again = vec![update(&lease.jobs[0], JobState::Retry, None)];
+    store.finish(finished(&lease), again).await.unwrap();
+    assert_eq!(waiting(store).await.len(), 1);
 }
 
 pub(super) async fn a_sweeps_retry_ends_with_its_plan(store: &dyn Store) {

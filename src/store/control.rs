@@ -18,7 +18,8 @@ pub trait Control: Send + Sync {
     /// Pauses or resumes the recalls. The worker is told by whoever owns it.
     async fn set_paused(&self, by: &By, paused: bool) -> Result<(), Error>;
 
-    /// Changes jobs. Answers how many were changed.
+    /// Changes jobs. Answers how many were changed, those in a call included of which that is
+    /// remembered.
     async fn change_jobs(
         &self,
         by: &By,
@@ -71,11 +72,11 @@ pub struct Pause {
 /// What an operator does to jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobChange {
-    /// Waiting jobs are kept back.
+    /// Waiting jobs are kept back. One in a call is not tried again: should it have to be, it is held.
     Hold,
     /// Held jobs wait again.
     Release,
-    /// Waiting and held jobs end.
+    /// Waiting and held jobs end. One in a call is not tried again: should it have to be, it ends.
     Cancel,
     /// Dead and refused jobs wait again, with a clean sheet.
     Retry,

@@ -156,13 +156,14 @@ impl Operation for ChangeJobs {
             .fetch_all(&mut *writing.connection)
             .await
             .map_err(unavailable)?;
+        let in_calls = self.wish(writing.connection).await?;
+        let count = changed.len() as u64 + in_calls;
         let detail = json!({
-            "changed": changed.len(), "jobs": self.which.jobs, "group": self.which.group,
+            "changed": count, "jobs": self.which.jobs, "group": self.which.group,
             "topic": self.which.topic, "sender": self.which.sender, "rule": self.which.rule,
         });
         let act = format!("jobs {}", self.change.as_str());
         record_act(writing.connection, &self.by, &act, &detail.to_string()).await?;
-        let count = changed.len() as u64;
         match self.change {
             JobChange::Hold | JobChange::Cancel => {
                 writing.events.push(JobEvent::Withdrawn(changed));
@@ -170,6 +171,35 @@ impl Operation for ChangeJobs {
             JobChange::Release | JobChange::Retry => announce(writing, &changed).await?,
         }
         Ok(count)
+    }
+}
+
+impl ChangeJobs {
+    /// Remembers what is wanted of jobs that are in a call at this moment: what the call did is done,
+    /// but where it has to be repeated, that counts. Answers of how many.
+    async fn wish(&self, connection: &mut SqliteConnection) -> Result<u64, Error> {
+        let (wish, from) = match self.change {
+            JobChange::Hold => (Some("held"), "wish is null"),
+            JobChange::Cancel => (Some("cancelled"), "coalesce(wish, '') <> 'cancelled'"),
+            JobChange::Release => (None, "wish = 'held'"),
+            JobChange::Retry => return Ok(0),
+        };
+        let sql = format!(
+            "update recall_jobs set wish = ?7, wished_by = ?6
+             where state = 'leased' and {from} and {WHICH}"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(json!(self.which.jobs).to_string())
+            .bind(self.which.group.as_deref())
+            .bind(self.which.topic.as_deref())
+            .bind(self.which.sender.as_deref())
+            .bind(self.which.rule.as_deref())
+            .bind(self.by.actor.as_str())
+            .bind(wish)
+            .execute(connection)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(unavailable)
     }
 }
 

@@ -164,8 +164,11 @@ impl Operation for Recover {
     type Answer = u64;
     async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
         let put_back = sqlx::query(
-            "update recall_jobs set state = 'retry', unclear = 1, due_at = ?,
-                 reason = 'stopped while the call was under way'
+            "update recall_jobs set state = coalesce(wish, 'retry'), unclear = 1, due_at = ?1,
+                 reason = coalesce(wish || ' by ' || wished_by,
+                     'stopped while the call was under way'),
+                 finished_at = case when wish = 'cancelled' then ?1 end,
+                 wish = null, wished_by = null
              where state = 'leased'",
         )
         .bind(self.now.millis())
@@ -275,7 +278,10 @@ impl Operation for GiveBack {
             sqlx::query(
                 "update recall_jobs set attempts = attempts - 1,
                      called_at = case when attempts > 1 then called_at end,
-                     state = case when attempts > 1 then 'retry' else 'pending' end
+                     state = coalesce(wish, case when attempts > 1 then 'retry' else 'pending' end),
+                     reason = coalesce(wish || ' by ' || wished_by, reason),
+                     finished_at = case when wish = 'cancelled' then called_at end,
+                     wish = null, wished_by = null
                  where job_id = ? and lease = ? and state = 'leased'",
             )
             .bind(job.job_id)
@@ -354,6 +360,7 @@ async fn settle(
              state = case
                  -- A repeat finds nothing to recall, because the unclear call before it had worked.
                  when ?2 in (10030, 10032) and unclear and confirmed_ours then 'recalled'
+                 when ?1 = 'retry' and wish is not null then wish
                  when ?1 = 'retry' and background and exists (
                      select 1 from plans p where requested_by = 'plan:' || p.plan_id
                        and p.state in ('cancelling', 'cancelled'))
@@ -363,12 +370,16 @@ async fn settle(
                      then 'held'
                  else ?1 end,
              ret_code = coalesce(?2, ret_code),
-             reason = ?3,
+             reason = case when ?1 = 'retry' and wish is not null
+                 then wish || ' by ' || wished_by else ?3 end,
              due_at = ?4,
              failures = failures + ?5,
              unclear = max(unclear, ?6),
              called_at = ?7,
+             wish = null,
+             wished_by = null,
              finished_at = case
+                 when ?1 = 'retry' and wish = 'cancelled' then ?10
                  when ?1 = 'retry' and background and exists (
                      select 1 from plans p where requested_by = 'plan:' || p.plan_id
                        and p.state in ('cancelling', 'cancelled'))

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "plans", include_str!("../../../migrations/sqlite/0003_plans.sql")),
     (4, "audit", include_str!("../../../migrations/sqlite/0004_audit.sql")),
     (5, "reviews", include_str!("../../../migrations/sqlite/0005_reviews.sql")),
+    (6, "wishes", include_str!("../../../migrations/sqlite/0006_wishes.sql")),
 ];
 
 /// The schema version that this quell works with.
