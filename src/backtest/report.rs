@@ -6,7 +6,7 @@ use super::Options;
 use super::top::Top;
 use crate::model::{
     Action, GroupId, Judgement, MessageKey, Mode, RuleId, RulesVersion, Source, Timestamp, UserId,
-    Verdict,
+    Verdict, excerpt,
 };
 use crate::rules::CompiledRules;
 use crate::store::{ConversationId, JudgedMessage};
@@ -287,7 +287,7 @@ impl Report {
                 key: judged.message.key.clone(),
                 sender: judged.message.sender.clone(),
                 received_at: judged.message.received_at,
-                text: excerpt(judged.message.text.as_str()),
+                text: excerpt(judged.message.text.as_str(), EXCERPT),
                 then: judged.verdict,
                 now: now.verdict,
             });
@@ -312,14 +312,4 @@ impl RuleTally {
 fn extend(samples: &mut Vec<Sample>, more: Vec<Sample>, most: usize) {
     let room = most.saturating_sub(samples.len());
     samples.extend(more.into_iter().take(room));
-}
-
-/// The beginning of a text, in one line.
-fn excerpt(text: &str) -> String {
-    let mut shown: String =
-        text.chars().take(EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(EXCERPT).is_some() {
-        shown.push('…');
-    }
-    shown
 }

@@ -16,5 +16,5 @@ pub use ids::{AppId, GroupId, JobId, MessageKey, MsgSeq, RuleId, RulesVersion, T
 pub use job::{JobState, PlanState, RequestedBy};
 pub use message::{Element, GroupType, Mentions, Message, Source};
 pub use signals::Signals;
-pub use text::{Origin, Piece, Text};
+pub use text::{Origin, Piece, Text, excerpt};
 pub use verdict::{Action, Hit, Judgement, Mode, Severity, Verdict};

@@ -36,6 +36,17 @@ pub struct Piece {
     pub end: usize,
 }
 
+/// The beginning of a text, at most so many characters, in one line.
+#[must_use]
+pub fn excerpt(text: &str, most: usize) -> String {
+    let mut shown: String =
+        text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// A message's text. Offsets shown to people are Unicode scalar values into [`Text::as_str`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text {

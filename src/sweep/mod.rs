@@ -17,7 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::model::{Clock, GroupId, JobState, MsgSeq, RulesVersion, Timestamp, TopicId};
+use crate::model::{Clock, GroupId, JobState, MsgSeq, RulesVersion, Timestamp, TopicId, excerpt};
 use crate::store::{
     By, Error, Meant, MeantMessage, NewPlan, Plan, PlanId, PlannedMessage, Plans, Replay,
 };
@@ -163,7 +163,7 @@ fn shown(plan: Plan, samples: Vec<PlannedMessage>, terms: &Terms) -> Shown {
         msg_seq: message.msg_seq,
         sender: message.sender,
         sent_at: message.sent_at,
-        text: excerpt(&message.text),
+        text: excerpt(&message.text, EXCERPT),
         obstacle: message.obstacle,
     };
     Shown {
@@ -241,14 +241,4 @@ fn calls(messages: &[(MeantMessage, Option<String>)], batch_size: usize) -> u64 
         })
         .sum();
     sum as u64
-}
-
-/// The beginning of a text, in one line.
-fn excerpt(text: &str) -> String {
-    let mut shown: String =
-        text.chars().take(EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(EXCERPT).is_some() {
-        shown.push('…');
-    }
-    shown
 }

@@ -19,6 +19,9 @@ use crate::store::{Conversation, ConversationId, QueuedJob};
 
 /// Beyond this the longest waiting get every tenth batch.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// No job is ever put off for so long: what is due later than that was put off before the clock was
+/// set back, and waits no longer.
+const CLOCK_WAS_SET: Duration = Duration::from_mins(10);
 /// One batch in so many goes to the longest waiting.
 const SHARE_OF_THE_OLDEST: u32 = 10;
 
@@ -99,7 +102,7 @@ impl Scheduler {
         if self.is_ready(job.job_id) || self.parked.contains_key(&job.job_id) {
             return;
         }
-        if job.due_at > now {
+        if is_to_wait(job.due_at, now) {
             self.delayed.insert((job.due_at, job.job_id));
             self.parked.insert(job.job_id, job);
         } else {
@@ -159,7 +162,9 @@ impl Scheduler {
     /// Whether a job may go now.
     #[must_use]
     pub fn has_ready(&self, now: Timestamp) -> bool {
-        !self.ready.is_empty() || self.next_due().is_some_and(|due_at| due_at <= now)
+        let ends = [self.delayed.first(), self.delayed.last()];
+        !self.ready.is_empty()
+            || ends.into_iter().flatten().any(|(due_at, _)| !is_to_wait(*due_at, now))
     }
 
     fn is_ready(&self, job_id: JobId) -> bool {
@@ -171,10 +176,12 @@ impl Scheduler {
     }
 
     fn promote(&mut self, now: Timestamp) {
-        while let Some(&(due_at, job_id)) = self.delayed.first()
-            && due_at <= now
-        {
-            self.delayed.pop_first();
+        let next = |delayed: &BTreeSet<(Timestamp, JobId)>| {
+            let ends = [delayed.first().copied(), delayed.last().copied()];
+            ends.into_iter().flatten().find(|(due_at, _)| !is_to_wait(*due_at, now))
+        };
+        while let Some((due_at, job_id)) = next(&self.delayed) {
+            self.delayed.remove(&(due_at, job_id));
             if let Some(job) = self.parked.remove(&job_id) {
                 self.make_ready(job);
             }
@@ -283,6 +290,11 @@ impl Lane {
         }
         sum
     }
+}
+
+/// Whether a job that is due then has to wait yet.
+fn is_to_wait(due_at: Timestamp, now: Timestamp) -> bool {
+    due_at > now && due_at <= now.after(CLOCK_WAS_SET)
 }
 
 #[cfg(test)]
@@ -418,6 +430,19 @@ mod tests {
         assert_eq!((scheduler.next_due(), scheduler.has_ready(NOW)), (Some(due_at), false));
         assert!(ids(scheduler.next(NOW)).is_empty());
         assert_eq!(ids(scheduler.next(due_at)), [1]);
+    }
+
+    #[test]
+    fn a_clock_set_back_holds_no_job_up() {
+        let mut scheduler = Scheduler::new(10);
+        let due_at = NOW.after(Duration::from_secs(1));
+        for n in 1..=2 {
+            scheduler.push(QueuedJob { due_at, ..job(n, 1, Severity::Low) }, NOW);
+        }
+        let an_hour_earlier = NOW.before(Duration::from_hours(1));
+        scheduler.push(QueuedJob { due_at: NOW, ..job(3, 1, Severity::Low) }, an_hour_earlier);
+        assert!(scheduler.has_ready(an_hour_earlier));
+        assert_eq!(ids(scheduler.next(an_hour_earlier)), [1, 2, 3]);
     }
 
     #[test]

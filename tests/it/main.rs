@@ -26,6 +26,7 @@ mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;
 mod sim_traffic;
+mod stepped_clock;
 mod support;
 mod sweeps;
 mod text_properties;
