@@ -17,6 +17,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "audit", include_str!("../../../migrations/sqlite/0004_audit.sql")),
     (5, "reviews", include_str!("../../../migrations/sqlite/0005_reviews.sql")),
     (6, "wishes", include_str!("../../../migrations/sqlite/0006_wishes.sql")),
+    (
+        7,
+        "senders by stretch",
+        include_str!("../../../migrations/sqlite/0007_senders_by_stretch.sql"),
+    ),
 ];
 
 /// The schema version that this quell works with.

@@ -132,6 +132,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_senders_messages_are_sought_in_the_index() {
+        let (_store, folder) = fresh().await;
+        let options = Options::at(&folder.path().join("quell.db"));
+        let mut connection = open::connect_for_tests(&options).await;
+        for view in ["v_messages", "v_verdicts"] {
+            let sql =
+                format!("select * from {view} where sender = 'mallory' order by message_id desc");
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {sql}")))
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap();
+            let steps: Vec<_> = plan.into_iter().map(|(.., step)| step).collect();
+            let sought = "SEARCH m USING INDEX messages_sender (ANY(<expr>) AND sender=?)";
+            assert!(steps.iter().any(|step| step == sought), "{view}: {steps:#?}");
+        }
+    }
+
+    #[tokio::test]
     async fn migrating_twice_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::at(&folder.path().join("quell.db"));

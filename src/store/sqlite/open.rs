@@ -223,7 +223,11 @@ fn connect_options(options: &Options) -> SqliteConnectOptions {
         .pragma("cell_size_check", "on")
         // What is deleted is overwritten: erased text must not lie about in the file.
         .pragma("secure_delete", "on")
-        // After a checkpoint the WAL file is cut back to this many bytes.
+        // Pages of the WAL, 32 MiB, at which it is worked into the file. A page that many commits
+        // touch is written there once for all of them: the more wait, the less is written.
+        .pragma("wal_autocheckpoint", "8192")
+        // After a checkpoint the WAL file is cut back to this many bytes. Less than it grows to
+        // between two of them would have the file system allot it anew each time.
         .pragma("journal_size_limit", "67108864")
         // 16 MiB: the upper levels of the indexes of a large database.
         .pragma("cache_size", "-16384")

@@ -12,7 +12,7 @@ use super::open::unavailable;
 use crate::store::Error;
 
 /// Rows a statement, largest first. Few sizes, so that all of them stay prepared.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 pub(super) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
