@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use self::guard::{Guard, Ruling};
+use self::metrics::Counters;
 use crate::chat::verify::{Authentic, Rejection, Verifier};
 use crate::chat::wire::{self, Event};
 use crate::model::{
@@ -53,6 +54,7 @@ pub struct Intake {
     clock: Arc<dyn Clock>,
     guard: Guard,
     windows: Windows,
+    counters: Counters,
     options: Options,
 }
 
@@ -103,26 +105,27 @@ impl Intake {
         let windows = Windows::default();
         refill(&windows, &rules, store.as_ref(), clock.now()).await?;
         let rules = ArcSwap::from_pointee(rules);
-        Ok(Self { verifier, rules, store, clock, guard, windows, options })
+        let counters = Counters::new();
+        Ok(Self { verifier, rules, store, clock, guard, windows, counters, options })
     }
 
     /// Whether a request comes from Chat. Looks at the query only.
     pub fn verify(&self, query: &str) -> Result<Authentic, Rejection> {
         self.verifier.verify(query, self.clock.now()).inspect_err(|rejection| {
-            metrics::callback(metrics::rejected(*rejection));
+            self.counters.callback(metrics::rejected(*rejection));
         })
     }
 
     /// Takes in the body of a verified request. When this returns `Ok`, what it says is stored.
     pub async fn take(&self, authentic: &Authentic, body: &[u8]) -> Result<Taken, Refused> {
         let taken = self.take_in(authentic, body).await;
-        metrics::callback(metrics::result(&taken));
+        self.counters.callback(metrics::result(&taken));
         taken
     }
 
     /// Counts a callback that was refused before it could be taken in.
     pub fn refused(&self, result: &'static str) {
-        metrics::callback(result);
+        self.counters.callback(result);
     }
 
     /// Judges by other rules from now on.
@@ -241,7 +244,7 @@ impl Intake {
     ) -> Result<Judged, Error> {
         let Pending { told, going, trips, recall } = pending;
         if matches!(recorded, Ok(Recorded::New | Recorded::Conflict)) {
-            told.tell();
+            told.tell(&self.counters);
         } else if let Some((sender, rule)) = going {
             self.guard.refund(&sender, &rule);
         }
@@ -318,8 +321,8 @@ fn told(message: &Message, judgement: &Judgement) -> Told {
 }
 
 impl Told {
-    fn tell(self) {
-        metrics::judged(self.verdict, &self.rules);
+    fn tell(self, counters: &Counters) {
+        counters.judged(self.verdict, &self.rules);
         if let Some(key) = self.key {
             tracing::info!(
                 group.id = %key.group_id,
