@@ -20,6 +20,7 @@ use crate::chat::region;
 use crate::chat::verify::{Verifier, VerifierOptions};
 use crate::config::{self, Config, Mistake, RecallMode};
 use crate::http::listener::{self, Limits, Listener};
+use crate::http::tls::{self, Certificate};
 use crate::http::{self, Access, Admin, ApiLimits, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
 use crate::model::{Clock, RuleId, RulesVersion, UserId};
@@ -38,6 +39,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between prunings; the first one comes a minute after the start.
 const PRUNE: Duration = Duration::from_hours(1);
 const FIRST_PRUNE: Duration = Duration::from_mins(1);
+/// Between looks at whether everything still runs.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+/// Between looks at whether certificates changed.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_mins(1);
 /// Between tidying up the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -60,6 +65,14 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRules(pub rules::LoadError);
+
+/// A certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{section}.tls_cert: {why}")]
+pub struct BadCertificate {
+    section: &'static str,
+    why: tls::Error,
+}
 
 /// Everything that is wrong with a configuration, what only the protocol knows included.
 #[must_use]
@@ -115,6 +128,11 @@ impl App {
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let telemetry = telemetry();
         let rules = load_rules(&config.rules.path)?;
+        let (server, admin) = (&config.server, &config.admin);
+        let callback_certificate = certificate("server", &server.tls_cert, &server.tls_key)?;
+        let admin_certificate = certificate("admin", &admin.tls_cert, &admin.tls_key)?;
+        let certificates: Vec<_> =
+            callback_certificate.iter().chain(&admin_certificate).cloned().collect();
         // Everything that can fail comes before the worker, whose calls cannot be taken back.
         let callbacks = bind("server.listen", config.server.listen).await?;
         let admin_socket = bind("admin.listen", config.admin.listen).await?;
@@ -143,8 +161,11 @@ impl App {
             answer_timeout: Duration::from_millis(config.server.answer_timeout_ms),
         };
         let routes = http::callback_routes(&config.server.callback_path, webhook);
-        let callbacks =
-            Listener::start(callbacks, routes, limits(&config.server, http::callback_wording))?;
+        let callbacks = Listener::start(
+            callbacks,
+            routes,
+            limits(&config.server, http::callback_wording, callback_certificate),
+        )?;
         let sweeper = Arc::new(Sweeper::new(Arc::clone(&store) as _, Arc::clone(&clock)));
         let operator = Arc::new(Steering {
             store: Arc::clone(&store),
@@ -155,6 +176,7 @@ impl App {
             rules_path: config.rules.path.clone(),
             enforces: config.recall.mode == RecallMode::Live,
             identifier: config.chat.identifier.as_str().into(),
+            certificates: certificates.clone(),
             sweeper: Arc::clone(&sweeper),
             sweep_terms: sweep_terms(config),
         });
@@ -174,8 +196,11 @@ impl App {
         let access =
             Access::new(config.admin.token.get().cloned(), config.admin.read_token.get().cloned());
         let routes = http::admin_routes(admin, access);
-        let admin =
-            Listener::start(admin_socket, routes, limits(&config.server, http::admin_wording))?;
+        let admin = Listener::start(
+            admin_socket,
+            routes,
+            limits(&config.server, http::admin_wording, admin_certificate),
+        )?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
@@ -184,6 +209,14 @@ impl App {
             }
         }));
         tasks.spawn(stop.clone().run_until_cancelled_owned(sweeper.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+            loop {
+                tokio::time::sleep(LOOK_AT_CERTIFICATES).await;
+                for certificate in &certificates {
+                    certificate.refresh();
+                }
+            }
+        }));
         let pruning = prune_for_ever(Arc::clone(&store), Arc::clone(&pruning_clock), days(config));
         tasks.spawn(stop.clone().run_until_cancelled_owned(pruning));
         tasks.close();
@@ -237,6 +270,20 @@ impl App {
     /// Reads the rules file again. A broken one leaves everything as it is, and is told.
     pub async fn reload(&self) -> Result<RulesVersion, String> {
         self.operator.reload().await
+    }
+
+    /// Waits until a part that never ends by itself has ended, which only a bug can bring about.
+    /// Nothing here can put it together again; a new start does, and loses nothing.
+    pub async fn broken(&self) -> &'static str {
+        loop {
+            tokio::time::sleep(LOOK_AFTER).await;
+            if !self.store.is_alive() {
+                return "the writer of the database has ended";
+            }
+            if !self.worker.is_alive() {
+                return "the recall worker has ended";
+            }
+        }
     }
 
     /// Answers what was accepted, finishes the calls under way, closes the store.
@@ -293,6 +340,7 @@ struct Steering {
     rules_path: PathBuf,
     enforces: bool,
     identifier: UserId,
+    certificates: Vec<Arc<Certificate>>,
     sweeper: Arc<Sweeper>,
     sweep_terms: Terms,
 }
@@ -327,6 +375,9 @@ impl Operator for Steering {
         self.sweeper.plans_turned();
     }
     async fn reload(&self) -> Result<RulesVersion, String> {
+        // One that is broken is no reason to leave the others, or the rules, as they are.
+        let broken = self.certificates.iter().filter_map(|it| it.reload().err());
+        let broken: Vec<_> = broken.map(|error| error.to_string()).collect();
         // Large lists take a while to compile; callbacks must not wait for it.
         let path = self.rules_path.clone();
         let loaded = tokio::task::spawn_blocking(move || load_rules(&path)).await;
@@ -340,7 +391,7 @@ impl Operator for Steering {
         };
         let version = rules.version().clone();
         self.intake.reload(rules).await.map_err(|error| error.to_string())?;
-        Ok(version)
+        if broken.is_empty() { Ok(version) } else { Err(broken.join("\n")) }
     }
     fn days(&self) -> Days {
         self.days
@@ -363,6 +414,18 @@ impl Operator for Steering {
     fn identifier(&self) -> UserId {
         self.identifier.clone()
     }
+}
+
+fn certificate(
+    section: &'static str,
+    certificate: &Path,
+    key: &Path,
+) -> Result<Option<Arc<Certificate>>, BadCertificate> {
+    if certificate.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let loaded = Certificate::load(certificate, key);
+    loaded.map(|loaded| Some(Arc::new(loaded))).map_err(|why| BadCertificate { section, why })
 }
 
 fn load_rules(path: &Path) -> Result<CompiledRules, BadRules> {
@@ -500,7 +563,11 @@ fn roaming(config: &Config) -> Duration {
     Duration::from_hours(24 * u64::from(config.chat.roaming_days))
 }
 
-fn limits(server: &config::Server, wording: http::Wording) -> Limits {
+fn limits(
+    server: &config::Server,
+    wording: http::Wording,
+    certificate: Option<Arc<Certificate>>,
+) -> Limits {
     let header = Duration::from_millis(server.header_timeout_ms);
     Limits {
         connections: server.max_connections,
@@ -511,5 +578,6 @@ fn limits(server: &config::Server, wording: http::Wording) -> Limits {
         },
         stop_timeout: STOP_TIMEOUT,
         wording,
+        certificate,
     }
 }

@@ -32,6 +32,8 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "sim"]),
     ("utoipa", &["http", "sweep"]),
     ("reqwest", &["chat", "cli"]),
+    ("tokio_rustls", &["http"]),
+    ("fail", &["model"]),
     ("serde_saphyr", &["rules"]),
     ("clap", &["cli"]),
     ("anyhow", &["app", "cli"]),

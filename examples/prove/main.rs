@@ -44,6 +44,8 @@ fn main() -> Result<ExitCode> {
             let cycles = cycles.parse().context("--cycles wants a number")?;
             runtime.block_on(proofs::history::prove(&binary()?, cycles))
         }
+        #[cfg(feature = "fail")]
+        ["steps"] => runtime.block_on(proofs::history::prove_steps(&binary()?)),
         ["million"] => runtime.block_on(proofs::million::prove(&binary()?, 1_000_000)),
         ["gaps"] => {
             let (lossy, silent) = (Duration::from_secs(15), Duration::from_secs(30));
@@ -71,6 +73,9 @@ fn binary() -> Result<PathBuf> {
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--bin", "quell"]);
+        if cfg!(feature = "fail") {
+            build.args(["--features", "fail"]);
+        }
         if folder.ends_with("release") {
             build.arg("--release");
         }

@@ -94,9 +94,7 @@ impl Reach {
                 Ok(Target::Database(Box::new(Database { store, actor, terms, rules })))
             }
             Err(Error::Locked { .. }) => {
-                crate::chat::client::install_crypto();
-                let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-                let base = format!("http://{}", reachable(config.admin.listen));
+                let (base, http) = admin(config, TIMEOUT)?;
                 let token = config.admin.token.get().cloned();
                 Ok(Target::Daemon(Box::new(Daemon { base, token, actor, http })))
             }
@@ -108,6 +106,23 @@ impl Reach {
 /// The version of the rules that a daemon would start with; empty where it could not.
 fn rules_version(path: &Path) -> RulesVersion {
     crate::rules::load(path).map(|loaded| loaded.rules.version().clone()).unwrap_or_default()
+}
+
+/// How the admin listener of a configuration is reached from here, and by what.
+///
+/// On this machine a certificate says nothing that the address does not: it is made out to a public
+/// name, and what it carries never leaves.
+pub fn admin(config: &Config, timeout: Duration) -> Result<(String, reqwest::Client)> {
+    crate::chat::client::install_crypto();
+    let address = reachable(config.admin.listen);
+    let scheme = if config.admin.tls_cert.as_os_str().is_empty() { "http" } else { "https" };
+    let http = reqwest::Client::builder()
+        .timeout(timeout)
+        .no_proxy()
+        .tls_danger_accept_invalid_certs(address.ip().is_loopback())
+        .build()
+        .context("no HTTP client")?;
+    Ok((format!("{scheme}://{address}"), http))
 }
 
 /// Where a listener is reached from this machine.

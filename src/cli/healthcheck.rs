@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::settings::Settings;
 use super::{FINDINGS, daemon, output};
@@ -25,9 +25,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
     };
-    let address = daemon::reachable(loaded.config.admin.listen);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let asked = runtime.block_on(ask(&format!("http://{address}/readyz"), args.timeout));
+    let (base, http) = daemon::admin(&loaded.config, Duration::from_secs(args.timeout))?;
+    let asked = runtime.block_on(ask(&http, &format!("{base}/readyz")));
     match asked {
         Ok((true, said)) => {
             output::note(said);
@@ -38,20 +38,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Ok(ExitCode::from(FINDINGS))
         }
         Err(error) => {
-            output::note(format_args!("no daemon answers at {address}: {error:#}"));
+            output::note(format_args!("no daemon answers at {base}: {error:#}"));
             Ok(ExitCode::from(FINDINGS))
         }
     }
 }
 
-async fn ask(url: &str, timeout: u64) -> Result<(bool, String)> {
-    crate::chat::client::install_crypto();
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(timeout))
-        .no_proxy()
-        .build()
-        .context("no HTTP client")?;
-    let response = client.get(url).send().await?;
+async fn ask(http: &reqwest::Client, url: &str) -> Result<(bool, String)> {
+    let response = http.get(url).send().await?;
     let ready = response.status().is_success();
     Ok((ready, response.text().await?.trim().to_owned()))
 }

@@ -1,6 +1,8 @@
-//! Logs: to stderr, JSON unless a person reads along, never a message's text.
+//! Logs: to stderr, JSON unless a person reads along, never a message's text. What a panic says can
+//! quote whatever was being worked on, so only words that stand in the source are repeated.
 
 use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
 
 use tracing_subscriber::EnvFilter;
 
@@ -29,4 +31,19 @@ pub(super) fn start(log: &Log) {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none();
         builder.with_ansi(colours).with_target(false).try_init()
     };
+    panic::set_hook(Box::new(tell_panic));
+}
+
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    // A text that was made up at run time has another type.
+    let words = panic.payload().downcast_ref::<&'static str>();
+    let thread = std::thread::current();
+    tracing::error!(
+        place,
+        words,
+        thread = thread.name(),
+        backtrace = %std::backtrace::Backtrace::capture(),
+        "quell panicked: a bug, please report it with this line"
+    );
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::app::BadRules;
+use crate::app::{BadCertificate, BadRules};
 
 pub mod audit;
 pub mod backfill;
@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        Err(error) if error.is::<BadRules>() => {
+        Err(error) if error.is::<BadRules>() || error.is::<BadCertificate>() => {
             output::note(error);
             ExitCode::from(BAD_CONFIG)
         }

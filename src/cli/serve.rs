@@ -17,7 +17,8 @@ use crate::model::SystemClock;
 /// Takes callbacks in, records and judges every message, and recalls what an enforced rule matches.
 /// Set the address of the callback listener as the callback URL in the Chat console.
 ///
-/// SIGHUP reads the rules file again; a broken one leaves the old rules in force and says so.
+/// SIGHUP reads the rules file and the certificates again; a broken one leaves the old one in force
+/// and says so.
 ///
 /// SIGTERM or Ctrl-C: answers what was accepted, finishes the calls under way, exits; a second
 /// signal exits at once. Nothing acknowledged is lost either way.
@@ -33,6 +34,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     logging::start(&config.log);
+    #[cfg(feature = "fail")]
+    crate::model::faults::heed_environment();
     for warning in app::warnings(&config) {
         tracing::warn!("{warning}");
     }
@@ -54,6 +57,7 @@ async fn serve(config: &Config) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            why = app.broken() => anyhow::bail!("{why}: ends, to be started anew"),
             // Success and failure are logged where they happen.
             _ = hang_up.recv() => drop(app.reload().await),
         }

@@ -21,6 +21,12 @@ pub struct Settings {
 impl Settings {
     /// Reads the configuration; mistakes are told and become the exit code.
     pub fn load(&self) -> Result<Loaded, ExitCode> {
+        for key in config::secrets_among(&self.set) {
+            output::note(format_args!(
+                "warning: {key} is given by --set, so that everybody on this machine can read it in \
+                 the list of processes: use {key}_file or the environment"
+            ));
+        }
         config::load(self.config.as_deref(), &Overrides::from_process(self.set.clone()))
             .map_err(|config::Error(mistakes)| tell(&mistakes))
     }

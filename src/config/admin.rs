@@ -1,10 +1,11 @@
 //! `[admin]`: the listener for operators, metrics and probes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mistake, Secret, require};
+use super::{Mistake, Secret, check_pair, require};
 
 /// The admin listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub struct Admin {
     pub insecure: bool,
     pub max_body_bytes: usize,
     pub answer_timeout_ms: u64,
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
 }
 
 impl Default for Admin {
@@ -27,12 +30,15 @@ impl Default for Admin {
             insecure: false,
             max_body_bytes: 4 << 20,
             answer_timeout_ms: 30_000,
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
         }
     }
 }
 
 impl Admin {
     pub(super) fn check(&self, found: &mut Vec<Mistake>) {
+        check_pair("admin", &self.tls_cert, &self.tls_key, found);
         require(
             self.listen.ip().is_loopback() || self.token.is_set() || self.insecure,
             "admin.listen",

@@ -311,6 +311,12 @@ fn source_rank(place: &str) -> u8 {
     }
 }
 
+/// The keys of secrets whose values stand among `--set` flags themselves.
+pub fn secrets_among(flags: &[String]) -> impl Iterator<Item = &str> {
+    let keys = flags.iter().filter_map(|flag| flag.split_once('=')).map(|(key, _)| key.trim());
+    keys.filter(|key| SECRET_KEYS.contains(key))
+}
+
 fn is_secret(section: &str, key: &str) -> bool {
     SECRET_KEYS.contains(&format!("{section}.{key}").as_str())
 }

@@ -17,13 +17,15 @@ mod secret;
 mod server;
 mod store;
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 pub use admin::Admin;
 pub use chat::Chat;
 pub use guard::Guard;
 pub use history::History;
-pub use load::{Error, Loaded, Mistake, Overrides, load, load_str};
+pub use load::{Error, Loaded, Mistake, Overrides, load, load_str, secrets_among};
 pub use log::{Log, LogFormat};
 pub use recall::{Recall, RecallMode};
 pub use retention::Retention;
@@ -64,6 +66,19 @@ impl Config {
         self.log.check(&mut found);
         found
     }
+}
+
+/// A certificate and its key come together or not at all.
+fn check_pair(section: &str, certificate: &Path, key: &Path, found: &mut Vec<Mistake>) {
+    let missing = match (certificate.as_os_str().is_empty(), key.as_os_str().is_empty()) {
+        (false, true) => "tls_key",
+        (true, false) => "tls_cert",
+        _ => return,
+    };
+    found.push(Mistake::of(
+        &format!("{section}.{missing}"),
+        "is missing: TLS wants tls_cert and tls_key together",
+    ));
 }
 
 /// Notes a mistake unless a condition holds.

@@ -1,10 +1,11 @@
 //! `[server]`: the listener that Chat calls.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mistake, require};
+use super::{Mistake, check_pair, require};
 
 /// The callback listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Server {
     pub idle_timeout_ms: u64,
     pub answer_timeout_ms: u64,
     pub insecure: bool,
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
 }
 
 impl Default for Server {
@@ -33,12 +36,15 @@ impl Default for Server {
             idle_timeout_ms: 600_000,
             answer_timeout_ms: 1_200,
             insecure: false,
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
         }
     }
 }
 
 impl Server {
     pub(super) fn check(&self, without_token: bool, found: &mut Vec<Mistake>) {
+        check_pair("server", &self.tls_cert, &self.tls_key, found);
         require(
             self.callback_path.starts_with('/')
                 && self

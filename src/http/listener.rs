@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::timed::{Patience, Timed};
+use super::tls::Certificate;
 use super::worded::{Worded, Wording};
 
 /// After a failure to accept, such as too many open files.
@@ -42,6 +43,8 @@ pub struct Limits {
     pub stop_timeout: Duration,
     /// How a request that is none is refused.
     pub wording: Wording,
+    /// Without one, plain HTTP is spoken.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// Binds an address.
@@ -101,9 +104,7 @@ async fn accept(
             Ok((stream, room)) => {
                 // Answers are small and single: waiting to fill a segment would only delay them.
                 let _ = stream.set_nodelay(true);
-                let stream = Timed::new(stream, limits.patience);
-                let stream = Worded::new(stream, limits.wording);
-                let served = serve(stream, routes.clone(), stop.clone());
+                let served = meet(stream, routes.clone(), limits.clone(), stop.clone());
                 tasks.spawn(async move {
                     served.await;
                     drop(room);
@@ -125,6 +126,32 @@ async fn accept_one(
     let room = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, room))
+}
+
+/// Greets a connection as its listener does, then serves it.
+async fn meet(stream: TcpStream, routes: Router, limits: Limits, stop: CancellationToken) {
+    let Limits { patience, wording, certificate, .. } = limits;
+    let Some(certificate) = certificate else {
+        return serve(Worded::new(Timed::new(stream, patience), wording), routes, stop).await;
+    };
+    // Until the first request there is no other patience.
+    let greeting = certificate.acceptor().accept(stream);
+    let greeting = tokio::time::timeout(patience.first_byte, greeting);
+    match stop.run_until_cancelled(greeting).await {
+        None => {}
+        Some(Ok(Ok(stream))) => {
+            serve(Worded::new(Timed::new(stream, patience), wording), routes, stop).await;
+        }
+        Some(broken) => {
+            metrics::counter!("quell_tls_failures_total").increment(1);
+            let error = broken.map_or_else(|late| late.to_string(), |done| why(done.err()));
+            tracing::debug!(error, "a TLS connection did not come about");
+        }
+    }
+}
+
+fn why(error: Option<io::Error>) -> String {
+    error.map(|error| error.to_string()).unwrap_or_default()
 }
 
 async fn serve<S>(stream: S, routes: Router, stop: CancellationToken)

@@ -12,6 +12,7 @@ pub mod listener;
 mod problem;
 mod telemetry;
 mod timed;
+pub mod tls;
 mod webhook;
 mod worded;
 

@@ -83,11 +83,8 @@ async fn read(webhook: &Webhook, headers: &HeaderMap, body: Body) -> Result<Byte
 fn unavailable(error: &Error) -> Response {
     let why = match error {
         Error::Overloaded(_) => "overloaded",
-        // What exactly is for the log, not for whoever calls.
-        other => {
-            tracing::error!(error = %other, "a callback could not be stored");
-            "the store is unavailable"
-        }
+        // What exactly is for the log, where the store tells it once for all that failed with it.
+        _ => "the store is unavailable",
     };
     refuse(StatusCode::SERVICE_UNAVAILABLE, why)
 }

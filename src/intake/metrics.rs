@@ -27,6 +27,11 @@ pub(super) fn describe() {
     describe_counter!("quell_callbacks_total", "Callbacks, by what became of them");
     describe_counter!("quell_messages_total", "Messages judged, by verdict");
     describe_counter!("quell_rule_hits_total", "Messages that a rule matched, by rule and mode");
+    describe_counter!(
+        "quell_unjudged_messages_total",
+        "Messages recorded without a verdict of any rule, because judging them failed inside quell"
+    );
+    counter!("quell_unjudged_messages_total").absolute(0);
     describe_gauge!("quell_rules_info", "1 for the version of the rules in force");
     for result in RESULTS {
         counter!("quell_callbacks_total", "result" => result).absolute(0);
@@ -75,6 +80,11 @@ impl Counters {
             counter!("quell_rule_hits_total", &labels).increment(1);
         }
     }
+}
+
+/// A message that no rule could be asked about.
+pub(super) fn unjudged() {
+    counter!("quell_unjudged_messages_total").increment(1);
 }
 
 pub(super) fn rejected(rejection: Rejection) -> &'static str {

@@ -7,6 +7,7 @@
 mod guard;
 mod metrics;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,10 +15,11 @@ use arc_swap::ArcSwap;
 use self::guard::{Guard, Ruling};
 use self::metrics::Counters;
 use crate::chat::verify::{Authentic, Rejection, Verifier};
-use crate::chat::wire::{self, Event};
+use crate::chat::wire::{self, Event, Unreadable};
+use crate::model::faults::fault;
 use crate::model::{
     Action, Clock, Hit, JobState, Judgement, Message, MessageKey, Mode, RequestedBy, RuleId,
-    Severity, Timestamp, UserId, Verdict,
+    Severity, Signals, Timestamp, UserId, Verdict,
 };
 use crate::rules::{CompiledRules, Windows};
 use crate::store::{
@@ -80,7 +82,7 @@ pub struct Judged {
 pub enum Refused {
     /// The body cannot be read; it is in quarantine.
     #[error("unreadable: {0}")]
-    Unreadable(wire::Unreadable),
+    Unreadable(Unreadable),
     /// It could not be stored. Nothing of it happened.
     #[error(transparent)]
     Store(#[from] Error),
@@ -133,6 +135,7 @@ impl Intake {
         let now = self.clock.now();
         announce(self.store.as_ref(), &rules, now).await?;
         refill(&self.windows, &rules, self.store.as_ref(), now).await?;
+        fault!("on_rule_swap");
         self.rules.store(Arc::new(rules));
         Ok(())
     }
@@ -144,7 +147,8 @@ impl Intake {
 
     async fn take_in(&self, authentic: &Authentic, body: &[u8]) -> Result<Taken, Refused> {
         let received_at = self.clock.now();
-        match wire::parse(authentic, body, received_at) {
+        let read = catch_unwind(|| wire::parse(authentic, body, received_at));
+        match read.unwrap_or(Err(Unreadable::Failed)) {
             Ok(Event::Message(message)) => {
                 let taken = self.record(*message).await?;
                 return Ok(Taken::Recorded(taken.recorded));
@@ -220,8 +224,9 @@ impl Intake {
     /// Judges a message. Answers what is to be recorded, and what is left to do then.
     fn judge(&self, message: Message) -> (Record, Pending) {
         let rules = self.rules.load();
-        let signals = self.windows.observe(&rules, &message);
-        let judgement = rules.judge(&message, &signals);
+        let asked = self.ask(&rules, &message);
+        let unjudged = asked.is_none().then(|| unjudged(&message));
+        let (signals, judgement) = asked.unwrap_or_else(|| (Signals::default(), no_hit(&rules)));
         let mut asking = asking(&judgement);
         asking.retain(|rule| rules.is_rolled_out(rule, &message.key));
         let trips = self.guard.saw(&message.sender, &asking, message.received_at);
@@ -232,7 +237,7 @@ impl Intake {
         });
         // The record goes to the store, so what is told of it afterwards is kept apart.
         let told = told(&message, &judgement);
-        let pending = Pending { told, going, trips, recall: job.is_some() };
+        let pending = Pending { told, going, trips, unjudged, recall: job.is_some() };
         (Record { message, judgement, signals, job }, pending)
     }
 
@@ -242,7 +247,7 @@ impl Intake {
         pending: Pending,
         recorded: Result<Recorded, Error>,
     ) -> Result<Judged, Error> {
-        let Pending { told, going, trips, recall } = pending;
+        let Pending { told, going, trips, unjudged, recall } = pending;
         if matches!(recorded, Ok(Recorded::New | Recorded::Conflict)) {
             told.tell(&self.counters);
         } else if let Some((sender, rule)) = going {
@@ -251,7 +256,24 @@ impl Intake {
         for (rule, why) in trips {
             self.trip(&rule, &why).await;
         }
+        if let Some(unjudged) = unjudged {
+            self.store.quarantine(unjudged).await?;
+        }
         Ok(Judged { recorded: recorded?, recall })
+    }
+
+    /// What the rules say of a message; nothing where they panic, which is a bug here. Such a message
+    /// must neither be lost nor stand in the way of the others: it is recorded as one that no rule hit,
+    /// and named in quarantine.
+    fn ask(&self, rules: &CompiledRules, message: &Message) -> Option<(Signals, Judgement)> {
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(feature = "fail")]
+            poison(message);
+            let signals = self.windows.observe(rules, message);
+            let judgement = rules.judge(message, &signals);
+            (signals, judgement)
+        }));
+        asked.ok()
     }
 
     /// Lets a rule fall to shadow. Its new jobs are held already; this holds the waiting ones.
@@ -300,7 +322,42 @@ struct Pending {
     going: Option<(UserId, RuleId)>,
     /// Rules that tripped, and why.
     trips: Vec<(RuleId, String)>,
+    /// That no rule could be asked.
+    unjudged: Option<Quarantined>,
     recall: bool,
+}
+
+/// Notes a message that no rule could be asked about.
+fn unjudged(message: &Message) -> Quarantined {
+    metrics::unjudged();
+    let key = &message.key;
+    tracing::error!(
+        group.id = %key.group_id,
+        topic.id = %key.topic_id,
+        msg.seq = key.msg_seq,
+        "judging a message failed inside quell: it is recorded without a verdict of any rule"
+    );
+    let body = serde_json::json!({
+        "GroupId": key.group_id, "TopicId": key.topic_id, "MsgSeq": key.msg_seq,
+    });
+    Quarantined {
+        received_at: message.received_at,
+        command: wire::AFTER_SEND_MSG.to_owned(),
+        reason: "judging it failed inside quell; it is recorded as pass".to_owned(),
+        body: body.to_string().into_bytes(),
+    }
+}
+
+fn no_hit(rules: &CompiledRules) -> Judgement {
+    let rules_version = rules.version().clone();
+    Judgement { verdict: Verdict::Pass, hits: Vec::new(), rules_version }
+}
+
+/// A message that rules could panic on, for the tests.
+#[cfg(feature = "fail")]
+fn poison(message: &Message) {
+    let poisonous = message.text.as_str().contains("poison");
+    assert!(!(poisonous && crate::model::faults::strikes("judge")), "poison in {message:?}");
 }
 
 /// What is counted and logged of a judgement once it is stored.

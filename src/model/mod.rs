@@ -4,6 +4,7 @@
 //! Every other module may import from here; this one imports from nowhere.
 
 mod clock;
+pub mod faults;
 mod ids;
 mod job;
 mod message;

@@ -233,7 +233,7 @@ mod tests {
         }
         for start in &admitted {
             let second = *start..*start + Duration::from_secs(1);
-            assert!(admitted.iter().filter(|at| second.contains(at)).count() <= 200);
+            assert!(admitted.iter().filter(|at| second.contains(*at)).count() <= 200);
         }
         assert_eq!(admitted.len(), 600, "and none less");
     }

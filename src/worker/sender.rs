@@ -11,6 +11,7 @@ use super::circuit::Sign;
 use super::ruling::{self, Circumstances, Ruling};
 use super::runner::{Leased, RECORD_AGAIN, Report, Shared, lock};
 use crate::model::JobState;
+use crate::model::faults::fault;
 use crate::store::{CallOutcome, Error, FinishedCall, JobUpdate, Lease, LeasedJob, SettledJob};
 
 /// Connections that may be in the making while further calls leave. Calls that wait for theirs arrive
@@ -116,6 +117,7 @@ async fn call_contained(shared: &Arc<Shared>, leased: Leased) -> Report {
 /// Makes one call and records what came of it.
 async fn call(shared: &Shared, leased: Leased) -> Report {
     let Leased { lease, batch } = leased;
+    fault!("after_claim");
     let seqs: Vec<_> = lease.jobs.iter().map(|job| job.msg_seq).collect();
     let reason = shared.options.send_reason.then(|| reason(&lease)).flatten();
     let conversation = &batch.conversation;
@@ -125,6 +127,7 @@ async fn call(shared: &Shared, leased: Leased) -> Report {
         .client
         .recall(&conversation.group_id, &conversation.topic_id, &seqs, reason.as_deref())
         .await;
+    fault!("after_send_before_record");
     let (finished_at, duration) = (shared.clock.now(), began.elapsed());
     let circumstances = {
         let circuit = lock(&shared.circuit);

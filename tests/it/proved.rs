@@ -44,6 +44,12 @@ async fn three_kills_and_a_failing_chat_break_no_promise() {
     check(&proofs::history::prove(binary(), 3).await.unwrap());
 }
 
+#[cfg(feature = "fail")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_at_any_step_breaks_no_promise() {
+    check(&proofs::history::prove_steps(binary()).await.unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_queue_is_loaded_and_worked() {
     check(&proofs::million::prove(binary(), 5_000).await.unwrap());

@@ -94,6 +94,15 @@ impl Bed {
             .context("the daemon does not start")?
     }
 
+    /// A build with the feature `fail`, with what is to go wrong.
+    #[cfg(feature = "fail")]
+    pub(crate) async fn spawn_failing(&self, binary: &Path, faults: &str) -> Result<Daemon> {
+        let mut command = Command::new(binary);
+        command.arg("serve").arg("--config").arg(self.folder.path().join("quell.toml"));
+        command.env("FAILPOINTS", faults);
+        Daemon::start(command).await
+    }
+
     /// The recall calls that arrived at Chat.
     pub(crate) fn calls(&self) -> Vec<Arrival> {
         self.sim.log().into_iter().filter(|call| call.command == RECALL).collect()
@@ -150,6 +159,25 @@ impl Daemon {
         anyhow::ensure!(ended.success(), "the daemon ended with {ended}");
         self.log.await?;
         Ok(())
+    }
+
+    /// Waits until it has ended by itself.
+    #[cfg(feature = "fail")]
+    pub(crate) async fn ended(mut self) -> Result<()> {
+        tokio::time::timeout(START_WITHIN, self.child.wait()).await.context("it goes on")??;
+        self.log.await?;
+        Ok(())
+    }
+
+    /// Posts to the admin listener; that it may end over it is the point.
+    #[cfg(feature = "fail")]
+    pub(crate) async fn ask(&self, path: &str, body: &str) {
+        let mut line = Line::default();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\n", self.admin);
+        let length = body.len();
+        let rest =
+            format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
+        let _ = line.exchange(self.admin, format!("{head}{rest}").as_bytes()).await;
     }
 
     /// Its resident memory in MiB.

@@ -48,8 +48,46 @@ const DRAIN: Duration = Duration::from_mins(10);
 /// Rows read at once.
 const PAGE: usize = 10_000;
 
-/// With so many kills.
+/// How a daemon ends.
+pub(crate) enum End {
+    /// Killed after so long, whatever it does then.
+    After(Duration),
+    /// By itself at a step, as by `kill -9`: `FAILPOINTS` of a build with the feature `fail`, and what
+    /// is asked of the admin listener to bring the step about.
+    #[cfg(feature = "fail")]
+    At(&'static str, Option<(&'static str, &'static str)>),
+}
+
+/// With so many kills, each at a random moment.
 pub(crate) async fn prove(binary: &Path, cycles: usize) -> Result<Report> {
+    let mut random = StdRng::seed_from_u64(1);
+    let life = |_| End::After(Duration::from_millis(random.random_range(LIFE_MS)));
+    let title = format!("history: {cycles} kills, faults on, three records");
+    run(binary, title, (0..cycles).map(life).collect()).await
+}
+
+/// With an end at each step between a callback's arrival and a job's outcome.
+#[cfg(feature = "fail")]
+pub(crate) async fn prove_steps(binary: &Path) -> Result<Report> {
+    let reload = Some(("/-/reload", ""));
+    let erase = Some(("/api/v1/erase", r#"{"sender":"nobody"}"#));
+    let ends = vec![
+        End::At("before_commit=40*off->1*return(kill)", None),
+        End::At("after_commit_before_ack=40*off->1*return(kill)", None),
+        End::At("after_claim=5*off->1*return(kill)", None),
+        End::At("after_send_before_record=5*off->1*return(kill)", None),
+        End::At("on_rule_swap=1*return(kill)", reload),
+        End::At("on_checkpoint=1*return(kill)", erase),
+        // Failures that are no end: the transaction is undone and done again, the call too.
+        End::At("before_commit=20*off->3*return(error)->20*off->1*return(kill)", None),
+        End::At("after_commit_before_ack=20*off->1*panic", None),
+        End::At("after_claim=3*off->2*panic->3*off->1*return(kill)", None),
+        End::At("after_send_before_record=3*off->2*panic->3*off->1*return(kill)", None),
+    ];
+    run(binary, format!("steps: {} ends, each at a step", ends.len()), ends).await
+}
+
+async fn run(binary: &Path, title: String, ends: Vec<End>) -> Result<Report> {
     let bed = Bed::new(false).await?;
     bed.sim.set_faults(Faults::rough());
     let ledger = Ledger::start(&bed.folder.path().join("ledger.jsonl")).await?;
@@ -62,17 +100,28 @@ pub(crate) async fn prove(binary: &Path, cycles: usize) -> Result<Report> {
         connections: 64,
         ..TrafficOptions::default()
     };
-    let mut daemon = bed.spawn(binary).await?;
-    ledger.forward_to(daemon.callbacks);
     let traffic = Traffic::start(&bed.sim, &target, &options)?;
-    let mut random = StdRng::seed_from_u64(1);
-    for _ in 0..cycles {
-        // Whatever it does after so long, it is killed in the middle of.
-        tokio::time::sleep(Duration::from_millis(random.random_range(LIFE_MS))).await;
-        daemon.kill().await?;
-        daemon = bed.spawn(binary).await?;
-        ledger.forward_to(daemon.callbacks);
+    for end in ends {
+        match end {
+            End::After(life) => {
+                let daemon = bed.spawn(binary).await?;
+                ledger.forward_to(daemon.callbacks);
+                tokio::time::sleep(life).await;
+                daemon.kill().await?;
+            }
+            #[cfg(feature = "fail")]
+            End::At(faults, asked) => {
+                let daemon = bed.spawn_failing(binary, faults).await?;
+                ledger.forward_to(daemon.callbacks);
+                if let Some((path, body)) = asked {
+                    daemon.ask(path, body).await;
+                }
+                daemon.ended().await.with_context(|| format!("{faults} brings no end"))?;
+            }
+        }
     }
+    let daemon = bed.spawn(binary).await?;
+    ledger.forward_to(daemon.callbacks);
     let (progress, meant) = traffic.stop().await;
     let drained = until(DRAIN, async || Ok(daemon.unfinished().await? == 0)).await?;
     daemon.terminate().await?;
@@ -86,7 +135,7 @@ pub(crate) async fn prove(binary: &Path, cycles: usize) -> Result<Report> {
         recalled: bed.sim.recalls().into_iter().map(|recall| recall.key).collect(),
     };
     let breaches = checker::breaches(&books);
-    let mut report = Report::new(format!("history: {cycles} kills, faults on, three records"));
+    let mut report = Report::new(title);
     report.figure("messages sent", progress.sent);
     report.figure("acknowledged", books.sent.iter().filter(|sent| sent.acknowledged).count());
     report.figure("stored", books.stored.messages.len());

@@ -84,6 +84,9 @@ pub enum Unreadable {
     Field(&'static str),
     #[error("{0} is out of range")]
     Range(&'static str),
+    /// A bug here, met while reading it.
+    #[error("reading it failed inside quell")]
+    Failed,
 }
 
 /// Reads the body of an authentic callback as the command of its query.

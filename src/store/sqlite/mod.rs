@@ -18,6 +18,7 @@ mod jobs;
 mod migrations;
 mod open;
 mod past;
+mod place;
 mod plans;
 mod record;
 mod replay;
@@ -53,6 +54,13 @@ impl Sqlite {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.writer.is_healthy()
+    }
+
+    /// Whether anything can be written at all, now or later: false once the writer has ended, which
+    /// only a bug or closing can do.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.writer.is_alive()
     }
 
     /// Writes what waits, then closes the database.

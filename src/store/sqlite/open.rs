@@ -84,14 +84,16 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
         .max_connections(options.readers)
         .acquire_timeout(Duration::from_secs(10))
         .connect_lazy_with(connect_options(options).read_only(true).pragma("query_only", "on"));
-    let writer = Writer::start(connection, connect_options(options), options).await?;
+    // What is opened again is the file that was there, never a new one in its place.
+    let reopen = connect_options(options).create_if_missing(false);
+    let writer = Writer::start(connection, reopen.clone(), options).await?;
     let past = Reader::new(readers.clone());
     Ok(Sqlite {
         writer,
         readers,
         past,
         quarantine_rows: options.quarantine_rows,
-        reopen: connect_options(options),
+        reopen,
         _lock: lock,
     })
 }

@@ -13,6 +13,7 @@ use super::control::record_act;
 use super::gaps::set_number;
 use super::open::unavailable;
 use super::writer::{Operation, Writing};
+use crate::model::faults::fault;
 use crate::model::{Timestamp, UserId};
 use crate::store::{By, Cutoffs, Erased, Error, Pruned, Retention};
 
@@ -36,6 +37,7 @@ impl Retention for Sqlite {
     }
 
     async fn scrub(&self) -> Result<bool, Error> {
+        fault!("on_checkpoint");
         let mut connection = self.reopen.connect().await.map_err(unavailable)?;
         let row = sqlx::query("pragma wal_checkpoint(truncate)")
             .fetch_one(&mut connection)

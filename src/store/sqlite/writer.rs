@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 
 use super::conversations::Conversations;
 use super::open::{Options, unavailable};
+use super::place::Place;
 use super::record::{self, Ids};
+use crate::model::faults::fault;
 use crate::store::{ConversationId, Error, JobEvent, Record, Recorded, Seen, Sighting};
 
 /// Statements, such as leases, that may wait. Their number is bounded by who issues them.
@@ -30,6 +32,8 @@ const OPERATIONS_AT_ONCE: usize = 64;
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait before the database is opened again after a failure.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
+/// Failure after failure is told of so often: a full disk holds the log, too.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Something to be done within a transaction.
 #[async_trait]
@@ -119,6 +123,8 @@ impl Writer {
             conversations: Conversations::default(),
             ids,
             batch: options.batch,
+            place: Place::of(&options.path),
+            told: None,
             shared: Arc::clone(&shared),
         };
         let task = tokio::spawn(task.run(records_in, operations_in, stop.clone()));
@@ -155,6 +161,10 @@ impl Writer {
 
     pub(super) fn is_healthy(&self) -> bool {
         !self.shared.unhealthy.load(Ordering::Relaxed) && !self.operations.is_closed()
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        !self.operations.is_closed()
     }
 
     /// Does what waits, then ends.
@@ -204,6 +214,9 @@ struct Task {
     conversations: Conversations,
     ids: Ids,
     batch: usize,
+    place: Place,
+    /// When a failure was told of, until it is over.
+    told: Option<Instant>,
     shared: Arc<Shared>,
 }
 
@@ -282,12 +295,15 @@ impl Task {
             }
             Err(error) => error,
         };
-        tracing::error!(
-            error = %error,
-            messages = batch.entries.len(),
-            operations = batch.operations.len(),
-            "a transaction failed"
-        );
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            self.told = Some(Instant::now());
+            tracing::error!(
+                error = %error,
+                messages = batch.entries.len(),
+                operations = batch.operations.len(),
+                "a transaction failed: nothing of it is acknowledged"
+            );
+        }
         // What ails the database ails every part; what one part is refused for, the others are not.
         if matches!(error, Error::Unavailable(_))
             || batch.entries.len() + batch.operations.len() == 1
@@ -316,6 +332,7 @@ impl Task {
         if self.connection.is_some() {
             return Ok(());
         }
+        self.place.check_database()?;
         let mut connection = match self.reopen.connect().await {
             Ok(connection) => connection,
             Err(error) => {
@@ -323,6 +340,7 @@ impl Task {
                 return Err(unavailable(error));
             }
         };
+        self.place.reopened();
         self.conversations = Conversations::default();
         self.ids = Ids::read(&mut connection).await?;
         self.connection = Some(connection);
@@ -335,7 +353,10 @@ impl Task {
         operations: &mut [Box<dyn Pending>],
     ) -> Result<Vec<Recorded>, Error> {
         let started = Instant::now();
-        self.connect().await?;
+        if let Err(error) = self.connect().await {
+            self.shared.unhealthy.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
         let Some(connection) = self.connection.as_mut() else { return Err(Error::Closed) };
         let mut writing = Writing {
             connection,
@@ -345,11 +366,15 @@ impl Task {
             seen: Vec::new(),
             ended: Vec::new(),
         };
-        let done = writing.attempt(records, operations).await;
+        let done = writing.attempt(records, operations, &mut self.place).await;
         let Writing { events, seen, ended, .. } = writing;
         self.shared.unhealthy.store(done.is_err(), Ordering::Relaxed);
         match done {
             Ok(recorded) => {
+                fault!("after_commit_before_ack");
+                if self.told.take().is_some() {
+                    tracing::info!("the database can be written again");
+                }
                 self.conversations.committed();
                 metrics::histogram!("quell_store_commit_seconds").record(started.elapsed());
                 metrics::histogram!("quell_store_commit_messages")
@@ -385,12 +410,21 @@ impl Writing<'_> {
         &mut self,
         records: &[&Record],
         operations: &mut [Box<dyn Pending>],
+        place: &mut Place,
     ) -> Result<Vec<Recorded>, Error> {
+        let nothing = records.is_empty() && operations.is_empty();
         sqlx::query("begin immediate").execute(&mut *self.connection).await.map_err(unavailable)?;
         for operation in operations {
             operation.run(self).await?;
         }
+        if nothing {
+            // Only writing shows whether it can be written.
+            let rewrite = "pragma application_id = 1903519084";
+            sqlx::query(rewrite).execute(&mut *self.connection).await.map_err(unavailable)?;
+        }
         let recorded = record::all(self, records).await?;
+        place.check()?;
+        fault!("before_commit", Err(Error::Unavailable("disk I/O error (injected)".to_owned())));
         sqlx::query("commit").execute(&mut *self.connection).await.map_err(unavailable)?;
         Ok(recorded)
     }

@@ -100,6 +100,18 @@ impl Home {
         }
         Process::start(command).await
     }
+
+    /// The same by a command of the shell's: `$0` stands for the daemon's own.
+    pub(crate) async fn spawn_by(&self, script: &str, set: &[&str]) -> Process {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script.replace("$0", "\"$0\" \"$@\""));
+        command.arg(env!("CARGO_BIN_EXE_quell")).arg("serve").arg("--config");
+        command.arg(self.config_path());
+        for flag in set {
+            command.arg("--set").arg(flag);
+        }
+        Process::start(command).await
+    }
 }
 
 /// Sends callbacks as Chat does.
@@ -236,6 +248,7 @@ pub(crate) fn shown(cell: &Cell) -> String {
 pub(crate) struct Process {
     child: Child,
     pub callbacks: Callbacks,
+    admin: String,
     /// Everything that it logged, once it has ended.
     log: tokio::task::JoinHandle<String>,
 }
@@ -246,14 +259,16 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = String::new();
-        let address = loop {
+        let (address, admin) = loop {
             let line = lines.next_line().await.unwrap();
             let line = line.unwrap_or_else(|| panic!("it ended before it listened:\n{log}"));
             log.push_str(&line);
             log.push('\n');
             let said: Value = serde_json::from_str(&line).unwrap_or_default();
-            if let Some(address) = said["callbacks"].as_str() {
-                break address.to_owned();
+            if let (Some(address), Some(admin)) =
+                (said["callbacks"].as_str(), said["admin"].as_str())
+            {
+                break (address.to_owned(), format!("http://{admin}"));
             }
         };
         let log = tokio::spawn(async move {
@@ -263,7 +278,50 @@ impl Process {
             }
             log
         });
-        Self { child, callbacks: Callbacks::to(&format!("http://{address}")), log }
+        Self { child, callbacks: Callbacks::to(&format!("http://{address}")), admin, log }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Asks the admin listener.
+    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
+        let response = self.callbacks.http.get(format!("{}{path}", self.admin)).send().await;
+        let response = response.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The same with a bearer token.
+    pub(crate) async fn admin_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> (u16, String) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = self.callbacks.http.request(method, format!("{}{path}", self.admin));
+        let response = request.bearer_auth(token).body(body.to_owned()).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Waits until it is ready, or is not.
+    pub(crate) async fn until_ready(&self, ready: bool) -> String {
+        loop {
+            let (status, said) = self.admin("/readyz").await;
+            if (status == 200) == ready {
+                return said;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it has ended by itself. Answers the exit code and what it had logged.
+    #[cfg(feature = "fail")]
+    pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        (ended.unwrap().unwrap().code(), self.log.await.unwrap())
     }
 
     /// `kill -9`. Answers what it had logged.

@@ -1,0 +1,139 @@
+//! A disk that is full, a database that is locked, deleted or out of reach: nothing is acknowledged
+//! that is not stored, readiness and log say why, and it goes on by itself once it can.
+
+use std::collections::BTreeSet;
+
+use quell::store::View;
+use sqlx::{ConnectOptions, Connection};
+
+use crate::support::daemon::{Home, Process, TestApp, quell};
+
+/// Refusals in a row after which it is taken that nothing can be written any more.
+const FULL: usize = 20;
+
+/// Sends messages until nothing is taken any more. Answers what was acknowledged.
+async fn fill(daemon: &Process) -> BTreeSet<u64> {
+    let mut acknowledged = BTreeSet::new();
+    let mut refused_in_a_row = 0;
+    for seq in 1..=20_000 {
+        match daemon.callbacks.say("g", seq, &"long ".repeat(1000)).await {
+            200 => {
+                refused_in_a_row = 0;
+                acknowledged.insert(seq);
+            }
+            status => {
+                assert_eq!(status, 503);
+                refused_in_a_row += 1;
+            }
+        }
+        if refused_in_a_row == FULL {
+            return acknowledged;
+        }
+    }
+    panic!("the disk never became full");
+}
+
+/// The limit on a file's size makes writes fail without root and without a file system of its own.
+#[tokio::test]
+async fn a_full_disk_is_refused_and_recovered_from() {
+    let home = Home::new().await;
+    let script = "trap '' XFSZ; ulimit -S -f 4096; exec $0";
+    let daemon = home.spawn_by(script, &["history.repair=false"]).await;
+    let mut acknowledged = fill(&daemon).await;
+    assert!(!acknowledged.is_empty());
+    assert!(daemon.until_ready(false).await.contains("the database cannot be written"));
+    assert_eq!(daemon.admin("/healthz").await.0, 200);
+    // What is read does not depend on what can be written.
+    assert_eq!(daemon.admin("/api/v1/messages?limit=1").await.0, 200);
+
+    let room = format!("--pid={}", daemon.id());
+    let made = std::process::Command::new("prlimit").args([&room, "--fsize=unlimited"]).status();
+    assert!(made.unwrap().success());
+    daemon.until_ready(true).await;
+    assert_eq!(daemon.callbacks.say("g", 30_000, "fine").await, 200);
+    acknowledged.insert(30_000);
+
+    let (code, log) = daemon.terminate().await;
+    assert_eq!(code, Some(0));
+    assert!(log.contains("nothing of it is acknowledged"), "{log}");
+    assert!(log.contains("the database can be written again"), "{log}");
+    assert!(log.lines().count() < 60, "a full disk fills the log:\n{log}");
+    let app = home.start(&[]).await;
+    let stored: BTreeSet<u64> = app
+        .column(View::Messages, "msg_seq")
+        .await
+        .iter()
+        .map(|seq| seq.parse().unwrap())
+        .collect();
+    let lost: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(lost.is_empty(), "acknowledged and not stored: {lost:?}");
+    app.stop().await;
+}
+
+async fn until(app: &TestApp, seqs: std::ops::RangeFrom<u64>, status: u16) {
+    for seq in seqs.take(500) {
+        if app.callbacks.say("g", seq, "fine").await == status {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("never answered {status}");
+}
+
+#[tokio::test]
+async fn a_deleted_database_is_written_no_more() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    assert_eq!(app.callbacks.say("g", 1, "fine").await, 200);
+    let (database, aside) = (home.path("quell.db"), home.path("aside.db"));
+    std::fs::rename(&database, &aside).unwrap();
+    for seq in 2..=4 {
+        assert_eq!(app.callbacks.say("g", seq, "fine").await, 503);
+    }
+    let (status, said) = app.admin("/readyz").await;
+    assert_eq!((status, said.contains("cannot be written")), (503, true), "{said}");
+    assert!(!database.exists(), "a new database was begun in place of the one that is gone");
+    // Another file in its place is not taken for it.
+    std::fs::write(&database, "").unwrap();
+    assert_eq!(app.callbacks.say("g", 5, "fine").await, 503);
+    assert_eq!(std::fs::metadata(&database).unwrap().len(), 0);
+    std::fs::rename(&aside, &database).unwrap();
+    until(&app, 6.., 200).await;
+    assert!(app.column(View::Messages, "msg_seq").await.contains(&"1".to_owned()));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_locked_database_makes_it_wait_and_then_unready() {
+    let home = Home::new().await;
+    let app = home.start(&["server.answer_timeout_ms=100"]).await;
+    until(&app, 1.., 200).await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(home.path("quell.db"));
+    let mut other = options.connect().await.unwrap();
+    sqlx::query("begin exclusive").execute(&mut other).await.unwrap();
+    assert_eq!(app.callbacks.say("g", 1000, "fine").await, 503);
+    while app.admin("/readyz").await.0 == 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    sqlx::query("rollback").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    until(&app, 2000.., 200).await;
+    while app.admin("/readyz").await.0 != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_out_of_reach_is_named_at_the_start() {
+    let home = Home::new().await;
+    let config = home.config_path();
+    let folder = home.folder.path().display();
+    for place in ["/proc/quell.db".to_owned(), format!("{folder}/no/such/quell.db")] {
+        let url = format!("store.url=sqlite:{place}");
+        let args = ["serve", "--config", config.to_str().unwrap(), "--set", &url];
+        let (code, _, said) = quell(&args, home.folder.path()).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&place), "{said}");
+    }
+}
