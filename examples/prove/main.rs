@@ -9,6 +9,10 @@
 //! cargo run --release --example prove -- gaps               # about 4 min
 //! cargo run --release --example prove -- outage             # about 2 min
 //! cargo run --release --example prove -- backtest           # about 1 min
+//! cargo run --release --example prove -- overload           # about 2 min
+//! cargo run --release --example prove -- distinct           # about 3 min
+//! cargo run --release --example prove -- soak --minutes 20  # as long as it says
+//! cargo run --release --features fail --example prove -- steps # about 1 min
 //! ```
 //!
 //! Each prints a table of figures with their goals and exits 1 where a goal is missed. What each
@@ -29,7 +33,7 @@ use anyhow::{Context, Result, bail};
 use self::proofs::Report;
 
 const USAGE: &str = "usage: prove limiter | drain | latency | history [--cycles N] | million | gaps | outage | \
-     backtest [--messages N]";
+     backtest [--messages N] | overload | distinct | soak --minutes N";
 
 fn main() -> Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -52,6 +56,14 @@ fn main() -> Result<ExitCode> {
             runtime.block_on(proofs::gaps::prove(&binary()?, lossy, silent))
         }
         ["outage"] => runtime.block_on(proofs::outage::prove(&binary()?, Duration::from_mins(1))),
+        ["overload"] => {
+            runtime.block_on(proofs::overload::prove(&binary()?, Duration::from_secs(15)))
+        }
+        ["distinct"] => runtime.block_on(proofs::soak::prove_distinct(&binary()?, 1_000_000)),
+        ["soak", "--minutes", minutes] => {
+            let minutes: u64 = minutes.parse().context("--minutes wants a number")?;
+            runtime.block_on(proofs::soak::prove(&binary()?, Duration::from_mins(minutes)))
+        }
         ["backtest"] => runtime.block_on(proofs::backtest::prove(&binary()?, 1_000_000)),
         ["backtest", "--messages", messages] => {
             let messages = messages.parse().context("--messages wants a number")?;

@@ -10,8 +10,17 @@ use std::time::Duration;
 use self::proofs::Report;
 
 /// What only holds on a machine that does nothing else.
-const FIGURES: &[&str] =
-    &["of the configured rate used", "took", "p50", "p99", "start until", "largest against"];
+const FIGURES: &[&str] = &[
+    "x peak: acknowledged a second",
+    "memory",
+    "refused or too late",
+    "of the configured rate used",
+    "took",
+    "p50",
+    "p99",
+    "start until",
+    "largest against",
+];
 
 fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_quell"))
@@ -69,4 +78,19 @@ async fn an_outage_is_made_up_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rules_in_force_find_no_difference_in_what_they_decided() {
     check(&proofs::backtest::prove(binary(), 3_000).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overload_acknowledges_nothing_that_is_not_stored() {
+    check(&proofs::overload::prove(binary(), Duration::from_secs(1)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rated_load_is_taken_in_whole() {
+    check(&proofs::soak::prove(binary(), Duration::from_secs(2)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn senders_never_seen_before_are_taken_in() {
+    check(&proofs::soak::prove_distinct(binary(), 2_000).await.unwrap());
 }

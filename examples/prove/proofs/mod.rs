@@ -7,8 +7,11 @@ pub(crate) mod gaps;
 pub(crate) mod history;
 pub(crate) mod latency;
 pub(crate) mod limiter;
+pub(crate) mod load;
 pub(crate) mod million;
 pub(crate) mod outage;
+pub(crate) mod overload;
+pub(crate) mod soak;
 
 use std::fmt;
 
