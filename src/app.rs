@@ -23,12 +23,12 @@ use crate::http::listener::{self, Limits, Listener};
 use crate::http::tls::{self, Certificate};
 use crate::http::{self, Access, Admin, ApiLimits, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
-use crate::model::{Clock, RuleId, RulesVersion, UserId};
+use crate::model::{Allowance, AllowanceKind, Clock, RuleId, RulesVersion, UserId};
 use crate::repair::{self, Repair};
 use crate::retention::{self, Days};
 use crate::rules::{self, CompiledRules};
 use crate::store::sqlite::{self, Sqlite};
-use crate::store::{self, By, Control, QUELL};
+use crate::store::{self, By, Control, NewAllowance, Outcomes, QUELL};
 use crate::sweep::{Sweeper, Terms};
 use crate::worker::{self, Worker};
 
@@ -187,11 +187,11 @@ impl App {
             store: Arc::clone(&store) as _,
             operator: Arc::clone(&operator) as _,
             clock,
+            stopping: stopping.clone(),
             limits: ApiLimits {
                 max_body_bytes: config.admin.max_body_bytes,
                 answer_timeout: Duration::from_millis(config.admin.answer_timeout_ms),
             },
-            stopping: stopping.clone(),
         };
         let access =
             Access::new(config.admin.token.get().cloned(), config.admin.read_token.get().cloned());
@@ -284,6 +284,14 @@ impl App {
                 return "the recall worker has ended";
             }
         }
+    }
+
+    /// Shows that what has to work works, the way that everything is written; else says what does not.
+    pub async fn pulse(&self) -> Result<(), &'static str> {
+        if let Some(missing) = self.operator.missing() {
+            return Err(missing);
+        }
+        self.store.pulse().await.map_err(|_| "the database cannot be written")
     }
 
     /// Answers what was accepted, finishes the calls under way, closes the store.
@@ -389,9 +397,23 @@ impl Operator for Steering {
             }
             Err(_) => return Err("the rules could not be compiled".into()),
         };
-        let version = rules.version().clone();
         self.intake.reload(rules).await.map_err(|error| error.to_string())?;
-        if broken.is_empty() { Ok(version) } else { Err(broken.join("\n")) }
+        if broken.is_empty() { Ok(self.rules_version()) } else { Err(broken.join("\n")) }
+    }
+    async fn allow(
+        &self,
+        actor: &str,
+        allowance: &NewAllowance,
+    ) -> Result<Allowance, store::Error> {
+        self.intake.allow(actor, allowance).await
+    }
+    async fn disallow(
+        &self,
+        actor: &str,
+        kind: AllowanceKind,
+        id: i64,
+    ) -> Result<bool, store::Error> {
+        self.intake.disallow(actor, kind, id).await
     }
     fn days(&self) -> Days {
         self.days

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::model::{Timestamp, UserId};
-use crate::store::{By, Cutoffs, Error, Pruned, Store};
+use crate::store::{By, Cutoffs, Error, Pruned, QUELL, Store};
 
 /// Messages a transaction.
 const AT_ONCE: usize = 500;
@@ -65,6 +65,8 @@ pub async fn erase(
         tokio::time::sleep(PAUSE).await;
     }
     let quarantined = store.erase_quarantined(sender).await?;
+    // Answers that are kept may hold a message's text.
+    store.forget_answers().await?;
     let detail = serde_json::json!({
         "sender": sender, "messages": messages, "quarantined": quarantined,
     });
@@ -72,7 +74,7 @@ pub async fn erase(
     Ok(Erasure { messages, quarantined, scrubbed: scrub(store).await? })
 }
 
-/// Takes away what is older than wanted, and records it where there was anything. `progress` is told
+/// Takes away what is older than wanted, and records it where an operator asked or there was anything. `progress` is told
 /// what is done.
 pub async fn prune(
     store: &dyn Store,
@@ -91,7 +93,7 @@ pub async fn prune(
         }
         tokio::time::sleep(PAUSE).await;
     }
-    if all.texts + all.rows > 0 {
+    if all.texts + all.rows > 0 || by.actor != QUELL {
         let detail = serde_json::json!({ "texts": all.texts, "rows": all.rows });
         store.note_removal(by, "prune", detail.to_string()).await?;
     }

@@ -86,6 +86,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     on_runtime(async {
         let store = Arc::new(sqlite::open_to_read(&app::store_options(config)).await?);
+        // What operators let through holds for a candidate, too.
+        let candidate = Arc::new(candidate.with_allowances(&store.allowances().await?));
         let began = Instant::now();
         let mut bar = Bar::new();
         let rules = Arc::clone(&candidate);

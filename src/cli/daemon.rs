@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use super::settings::Settings;
 use crate::app;
 use crate::config::Config;
-use crate::model::{Clock, MessageKey, RuleId, RulesVersion, SystemClock, Timestamp};
+use crate::model::{
+    AllowanceKind, Clock, MessageKey, RuleId, RulesVersion, SystemClock, Timestamp,
+};
 use crate::retention::{self, Days};
 use crate::store::sqlite::Sqlite;
 use crate::store::{
-    Audit, By, Control, Error, Filter, JobChange, JobFilter, PlanId, Plans, Pruned, Review,
-    Reviews, View,
+    Allowances, Audit, By, Control, Error, Filter, JobChange, JobFilter, NewAllowance, PlanId,
+    Plans, Pruned, Review, Reviews, View,
 };
 use crate::sweep::{self, Asked, Terms};
 
@@ -370,6 +372,57 @@ impl Target {
         }
     }
 
+    /// What is let through beside the rules file, as objects.
+    pub async fn allowances(&self) -> Result<Vec<Value>> {
+        match self {
+            Self::Daemon(daemon) => {
+                let mut all = Vec::new();
+                for path in ["/api/v1/exemptions", "/api/v1/allow-phrases"] {
+                    let said = daemon.get(path, &[]).await?;
+                    all.extend(said["rows"].as_array().cloned().unwrap_or_default());
+                }
+                Ok(all)
+            }
+            Self::Database(database) => {
+                let all = database.store.allowances().await?;
+                Ok(all.iter().map(|known| json!(known)).collect())
+            }
+        }
+    }
+
+    /// Lets a sender or a phrase through. Answers its id.
+    pub async fn allow(&self, allowance: &NewAllowance) -> Result<i64> {
+        let NewAllowance { kind, value, rule, note } = allowance;
+        if value.is_empty() {
+            bail!("an empty {kind} would be let through everywhere");
+        }
+        match self {
+            Self::Daemon(daemon) => {
+                let body = json!({ kind.as_str(): value, "rule": rule, "note": note });
+                let said = daemon.post(allowance_path(*kind), &body).await?;
+                Ok(said["id"].as_i64().unwrap_or(0))
+            }
+            Self::Database(database) => {
+                let known = crate::rules::load(&database.rules).ok();
+                let known = known.map(|loaded| loaded.rules.summaries());
+                if let (Some(rule), Some(known)) = (rule, &known)
+                    && !known.iter().any(|known| known.id == *rule)
+                {
+                    bail!("there is no rule {rule} in {}", database.rules.display());
+                }
+                Ok(database.store.allow(&self.by(), allowance).await?.id)
+            }
+        }
+    }
+
+    /// No longer lets it through. Answers whether it did.
+    pub async fn disallow(&self, kind: AllowanceKind, id: i64) -> Result<bool> {
+        match self {
+            Self::Daemon(daemon) => daemon.delete(&format!("{}/{id}", allowance_path(kind))).await,
+            Self::Database(database) => Ok(database.store.disallow(&self.by(), kind, id).await?),
+        }
+    }
+
     /// Ends what was opened.
     pub async fn close(self) {
         if let Self::Database(database) = self {
@@ -395,26 +448,54 @@ impl Daemon {
         self.send(self.http.post(format!("{}{path}", self.base)).json(body)).await
     }
 
+    /// Answers whether there was anything to delete.
+    async fn delete(&self, path: &str) -> Result<bool> {
+        let request = self.signed(self.http.delete(format!("{}{path}", self.base)));
+        let response = request.send().await.with_context(|| self.silent())?;
+        if response.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        said(response).await.map(|_| true)
+    }
+
     /// For work that takes as long as there is data.
     async fn post_for_long(&self, path: &str, body: &Value) -> Result<Value> {
         let request = self.http.post(format!("{}{path}", self.base)).json(body);
         self.send(request.timeout(LONG)).await
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Value> {
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose_secret());
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        let response = self.signed(request).send().await;
+        said(response.with_context(|| self.silent())?).await
+    }
+
+    fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let request = request.header("x-quell-actor", &self.actor);
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
         }
-        let response =
-            request.header("x-quell-actor", &self.actor).send().await.with_context(|| {
-                format!("a daemon holds the database, but none answers at {}", self.base)
-            })?;
-        let status = response.status();
-        let said: Value = response.json().await.unwrap_or_default();
-        if !status.is_success() {
-            bail!("the daemon answered {status}: {}", said["detail"].as_str().unwrap_or(""));
-        }
-        Ok(said)
+    }
+
+    fn silent(&self) -> String {
+        format!("a daemon holds the database, but none answers at {}", self.base)
+    }
+}
+
+/// What a daemon said, or why it did not do what it was asked to.
+async fn said(response: reqwest::Response) -> Result<Value> {
+    let status = response.status();
+    let said: Value = response.json().await.unwrap_or_default();
+    if !status.is_success() {
+        bail!("the daemon answered {status}: {}", said["detail"].as_str().unwrap_or(""));
+    }
+    Ok(said)
+}
+
+fn allowance_path(kind: AllowanceKind) -> &'static str {
+    match kind {
+        AllowanceKind::Sender => "/api/v1/exemptions",
+        AllowanceKind::Phrase => "/api/v1/allow-phrases",
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::{BadCertificate, BadRules};
 
+mod allow;
 pub mod audit;
 pub mod backfill;
 pub mod backtest;
@@ -33,6 +34,7 @@ pub mod review;
 pub mod rules;
 pub mod scan;
 pub mod serve;
+mod service;
 pub mod settings;
 pub mod sim;
 pub mod since;
@@ -62,6 +64,7 @@ enum Command {
     Recall(recall::Args),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
+    Allow(allow::Args),
     Audit(audit::Args),
     Review(review::Args),
     Jobs(jobs::Args),
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Recall(args) => recall::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
+        Command::Allow(args) => allow::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Review(args) => review::run(&args),
         Command::Jobs(args) => jobs::run(&args),

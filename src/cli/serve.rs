@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::logging;
+use super::service;
 use super::settings::Settings;
 use crate::app::{self, App};
 use crate::config::Config;
@@ -16,6 +17,9 @@ use crate::model::SystemClock;
 ///
 /// Takes callbacks in, records and judges every message, and recalls what an enforced rule matches.
 /// Set the address of the callback listener as the callback URL in the Chat console.
+///
+/// Under systemd it tells when it is ready, reloads and stops, and keeps a watchdog quiet while it can
+/// write (config/quell.service).
 ///
 /// SIGHUP reads the rules file and the certificates again; a broken one leaves the old one in force
 /// and says so.
@@ -53,19 +57,36 @@ async fn serve(config: &Config) -> Result<()> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            why = app.broken() => anyhow::bail!("{why}: ends, to be started anew"),
-            // Success and failure are logged where they happen.
-            _ = hang_up.recv() => drop(app.reload().await),
-        }
-    }
+    service::ready();
+    run_on(&app, [&mut terminate, &mut interrupt], &mut hang_up).await?;
+    service::stopping();
     tokio::select! {
         () = app.stop() => {}
         _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
         _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
     }
     Ok(())
+}
+
+/// Goes on until it is told to stop, or cannot go on.
+async fn run_on(app: &App, stops: [&mut Signal; 2], hang_up: &mut Signal) -> Result<()> {
+    let [terminate, interrupt] = stops;
+    let mut beats = service::watchdog();
+    // One look-out for all of it: made anew with every beat, it would never get to look.
+    let broken = app.broken();
+    tokio::pin!(broken);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            why = &mut broken => anyhow::bail!("{why}: ends, to be started anew"),
+            // Success and failure are logged where they happen.
+            _ = hang_up.recv() => {
+                service::reloading();
+                drop(app.reload().await);
+                service::ready();
+            }
+            () = service::beat(&mut beats) => service::show_life(app).await,
+        }
+    }
 }

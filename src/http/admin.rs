@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
 use super::Telemetry;
-use crate::model::{Clock, JobState, RuleId, RulesVersion, UserId};
+use crate::model::{Allowance, AllowanceKind, Clock, JobState, RuleId, RulesVersion, UserId};
 use crate::retention::Days;
 use crate::rules::CompiledRules;
-use crate::store::{Error, Store};
+use crate::store::{Error, NewAllowance, Store};
 use crate::sweep::Terms;
 use crate::worker::Status;
 
@@ -63,6 +63,12 @@ pub trait Operator: Send + Sync {
 
     /// Reads the rules file again. A broken one leaves everything as it is, and is told.
     async fn reload(&self) -> Result<RulesVersion, String>;
+
+    /// Lets a sender or a phrase through, beside the rules file.
+    async fn allow(&self, actor: &str, allowance: &NewAllowance) -> Result<Allowance, Error>;
+
+    /// No longer lets it through. Answers whether it did.
+    async fn disallow(&self, actor: &str, kind: AllowanceKind, id: i64) -> Result<bool, Error>;
 
     /// How long what is kept.
     fn days(&self) -> Days;

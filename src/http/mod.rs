@@ -8,6 +8,7 @@ mod admin;
 mod api;
 mod dashboard;
 mod extract;
+mod idempotency;
 pub mod listener;
 mod problem;
 mod telemetry;
@@ -19,6 +20,7 @@ mod worded;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
@@ -59,6 +61,9 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
     let limits = admin.limits;
     let (described, _) = api::routes(access.clone(), limits.answer_timeout);
     described
+        .layer(Extension(admin.clone()))
+        .layer(Extension(idempotency::UnderWay::default()))
+        .layer(Extension(api::Streams::default()))
         .with_state(admin.clone())
         .merge(dashboard::routes(admin, access))
         .layer(DefaultBodyLimit::max(limits.max_body_bytes))

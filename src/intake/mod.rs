@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use self::guard::{Guard, Ruling};
 use self::metrics::Counters;
@@ -18,13 +19,13 @@ use crate::chat::verify::{Authentic, Rejection, Verifier};
 use crate::chat::wire::{self, Event, Unreadable};
 use crate::model::faults::fault;
 use crate::model::{
-    Action, Clock, Hit, JobState, Judgement, Message, MessageKey, Mode, RequestedBy, RuleId,
-    Severity, Signals, Timestamp, UserId, Verdict,
+    Action, Allowance, AllowanceKind, Clock, Hit, JobState, Judgement, Message, MessageKey, Mode,
+    RequestedBy, RuleId, Severity, Signals, Timestamp, UserId, Verdict,
 };
 use crate::rules::{CompiledRules, Windows};
 use crate::store::{
-    By, Destroyed, Error, Explained, NewJob, QUELL, Quarantined, Recalled, Record, Recorded,
-    RuleSet, Store,
+    By, Destroyed, Error, Explained, NewAllowance, NewJob, QUELL, Quarantined, Recalled, Record,
+    Recorded, RuleSet, Store,
 };
 
 pub use guard::Limits;
@@ -52,6 +53,8 @@ pub struct Options {
 pub struct Intake {
     verifier: Verifier,
     rules: ArcSwap<CompiledRules>,
+    /// Held while the rules are changed.
+    changing: Mutex<()>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     guard: Guard,
@@ -98,6 +101,7 @@ impl Intake {
         options: Options,
     ) -> Result<Self, Error> {
         metrics::describe();
+        let rules = rules.with_allowances(&store.allowances().await?);
         announce(store.as_ref(), &rules, clock.now()).await?;
         let tripped = store.tripped().await?;
         for rule in &tripped {
@@ -108,7 +112,17 @@ impl Intake {
         refill(&windows, &rules, store.as_ref(), clock.now()).await?;
         let rules = ArcSwap::from_pointee(rules);
         let counters = Counters::new();
-        Ok(Self { verifier, rules, store, clock, guard, windows, counters, options })
+        Ok(Self {
+            verifier,
+            rules,
+            changing: Mutex::default(),
+            store,
+            clock,
+            guard,
+            windows,
+            counters,
+            options,
+        })
     }
 
     /// Whether a request comes from Chat. Looks at the query only.
@@ -130,12 +144,40 @@ impl Intake {
         self.counters.callback(result);
     }
 
-    /// Judges by other rules from now on.
+    /// Judges by other rules from now on, with what operators let through beside them.
     pub async fn reload(&self, rules: CompiledRules) -> Result<(), Error> {
+        let _changing = self.changing.lock().await;
+        let rules = rules.with_allowances(&self.store.allowances().await?);
         let now = self.clock.now();
         announce(self.store.as_ref(), &rules, now).await?;
         refill(&self.windows, &rules, self.store.as_ref(), now).await?;
         fault!("on_rule_swap");
+        self.rules.store(Arc::new(rules));
+        Ok(())
+    }
+
+    /// Lets a sender or a phrase through from now on.
+    pub async fn allow(&self, actor: &str, allowance: &NewAllowance) -> Result<Allowance, Error> {
+        let _changing = self.changing.lock().await;
+        let made = self.store.allow(&By::new(actor, self.clock.now()), allowance).await?;
+        self.allowances_changed().await?;
+        Ok(made)
+    }
+
+    /// No longer lets it through. Answers whether it did.
+    pub async fn disallow(&self, actor: &str, kind: AllowanceKind, id: i64) -> Result<bool, Error> {
+        let _changing = self.changing.lock().await;
+        let by = By::new(actor, self.clock.now());
+        let removed = self.store.disallow(&by, kind, id).await?;
+        self.allowances_changed().await?;
+        Ok(removed)
+    }
+
+    /// The rules stay those that were loaded, whatever their file holds by now; so does what stateful
+    /// matchers remember.
+    async fn allowances_changed(&self) -> Result<(), Error> {
+        let rules = self.rules().with_allowances(&self.store.allowances().await?);
+        announce(self.store.as_ref(), &rules, self.clock.now()).await?;
         self.rules.store(Arc::new(rules));
         Ok(())
     }

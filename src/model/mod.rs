@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows how a thing is stored, sent or shown.
 //! Every other module may import from here; this one imports from nowhere.
 
+mod allowance;
 mod clock;
 pub mod faults;
 mod ids;
@@ -12,6 +13,7 @@ mod signals;
 mod text;
 mod verdict;
 
+pub use allowance::{Allowance, AllowanceKind};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use ids::{AppId, GroupId, JobId, MessageKey, MsgSeq, RuleId, RulesVersion, TopicId, UserId};
 pub use job::{JobState, PlanState, RequestedBy};

@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::allowances::{self, Allowed};
 use super::compile::{Compiled, CompiledRule, Stance};
 use super::condition::{Subject, Truth};
 use super::findings::{Findings, Span, Via};
@@ -11,8 +12,8 @@ use super::kinds::link;
 use super::scope::any_fits;
 use super::windows::Measures;
 use crate::model::{
-    Action, Hit, Judgement, Message, MessageKey, Mode, RuleId, RulesVersion, Severity, Signals,
-    Text, Verdict,
+    Action, Allowance, Hit, Judgement, Message, MessageKey, Mode, RuleId, RulesVersion, Severity,
+    Signals, Text, Verdict,
 };
 use crate::text::Reading;
 
@@ -22,9 +23,12 @@ const MAX_HITS: usize = 16;
 /// A rule set that runs. Made by [`load`](super::load()) only.
 pub struct CompiledRules {
     pub(super) version: RulesVersion,
+    /// The version of the file alone, without what operators let through.
+    pub(super) of_file: RulesVersion,
     pub(super) file: String,
     pub(super) source: String,
-    pub(super) compiled: Compiled,
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) allowed: Arc<Allowed>,
 }
 
 impl std::fmt::Debug for CompiledRules {
@@ -48,7 +52,21 @@ pub struct RuleSummary {
 }
 
 impl CompiledRules {
-    /// The version of the rule set: a digest of the rules file and every list it reads.
+    /// The same rules with these allowances in place of those that they have.
+    #[must_use]
+    pub fn with_allowances(&self, allowances: &[Allowance]) -> Self {
+        Self {
+            version: allowances::version(&self.of_file, allowances),
+            of_file: self.of_file.clone(),
+            file: self.file.clone(),
+            source: self.source.clone(),
+            compiled: Arc::clone(&self.compiled),
+            allowed: Arc::new(Allowed::of(allowances)),
+        }
+    }
+
+    /// The version of the rule set: a digest of the rules file, every list it reads, and what operators
+    /// let through beside it.
     #[must_use]
     pub fn version(&self) -> &RulesVersion {
         &self.version
@@ -124,7 +142,8 @@ impl CompiledRules {
         for id in self.compiled.triggers.rules(findings.leaves()) {
             let rule = &self.compiled.rules[id as usize];
             let stance = rule.stance_for(subject);
-            if stance.mode != Mode::Off && rule.applies_to(subject) {
+            if stance.mode != Mode::Off && rule.applies_to(subject) && !self.exempts(subject, rule)
+            {
                 hits.extend(rule.hits(stance, subject, &findings));
             }
         }
@@ -137,6 +156,12 @@ impl CompiledRules {
             .max()
             .unwrap_or_default();
         Judgement { verdict, hits, rules_version: self.version.clone() }
+    }
+
+    /// Whether an operator said that a rule leaves the sender alone.
+    fn exempts(&self, subject: Subject<'_>, rule: &CompiledRule) -> bool {
+        let Some((message, _)) = subject.message else { return false };
+        self.allowed.exempts(message.sender.as_str(), &rule.id)
     }
 
     /// What one rule has to say about a text on its own, also where the rule is off.
@@ -154,6 +179,7 @@ impl CompiledRules {
             indexes.keywords.find(&reading, &mut findings);
             indexes.patterns.find(&reading, &mut findings);
             link::find(&indexes.links, &reading, &mut findings);
+            self.allowed.find(&reading, &mut findings);
         }
         findings
     }
@@ -182,7 +208,8 @@ impl CompiledRule {
         subject: Subject<'_>,
         findings: &Findings,
     ) -> Vec<Hit> {
-        let spared: Vec<_> = self.unless.iter().flat_map(|leaf| findings.of(*leaf)).collect();
+        let unless = self.unless.iter().flat_map(|leaf| findings.of(*leaf));
+        let spared: Vec<_> = unless.chain(findings.spared(self.fold, &self.id)).collect();
         let Truth::Yes(found) = self.when.holds(subject, findings, &spared) else {
             return Vec::new();
         };

@@ -91,9 +91,13 @@ fn explained(hit: Hit, rule: &CompiledRule, text: &Text, findings: &Findings) ->
 
 /// What held a rule back.
 fn why_not(rule: &CompiledRule, text: &Text, findings: &Findings) -> Option<String> {
+    let covered = |span: &Span| text.as_str()[span.start..span.end].to_owned();
+    if let Some(span) = findings.spared(rule.fold, &rule.id).next() {
+        return Some(format!("`{}` is let through by an operator", covered(&span)));
+    }
     let spared: Vec<Span> = rule.unless.iter().flat_map(|leaf| findings.of(*leaf)).collect();
     if let Some(span) = spared.first() {
-        let covered = &text.as_str()[span.start..span.end];
+        let covered = covered(span);
         return Some(format!("`{covered}` is an exception (`unless`)"));
     }
     let subject = Subject { text, message: None };

@@ -1,5 +1,8 @@
 //! What the text matchers found in a text, for all rules at once.
 
+use super::file::Fold;
+use crate::model::RuleId;
+
 /// A matcher that finds places in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LeafId(pub(crate) u32);
@@ -32,21 +35,38 @@ const MAX_FINDINGS: usize = 4096;
 
 /// Where the text matchers matched.
 #[derive(Debug, Default)]
-pub(crate) struct Findings(Vec<(LeafId, Span)>);
+pub(crate) struct Findings {
+    found: Vec<(LeafId, Span)>,
+    /// What operators let through: for rules of a folding, and for one rule or all.
+    spared: Vec<(Fold, Option<RuleId>, Span)>,
+}
 
 impl Findings {
     pub(crate) fn add(&mut self, leaf: LeafId, span: Span) {
-        if self.0.len() < MAX_FINDINGS {
-            self.0.push((leaf, span));
+        if self.found.len() < MAX_FINDINGS {
+            self.found.push((leaf, span));
         }
     }
     pub(crate) fn of(&self, leaf: LeafId) -> impl Iterator<Item = Span> {
-        self.0.iter().filter(move |(of, _)| *of == leaf).map(|(_, span)| *span)
+        self.found.iter().filter(move |(of, _)| *of == leaf).map(|(_, span)| *span)
     }
     pub(crate) fn all(&self) -> impl Iterator<Item = Span> {
-        self.0.iter().map(|(_, span)| *span)
+        self.found.iter().map(|(_, span)| *span)
     }
     pub(crate) fn leaves(&self) -> impl Iterator<Item = LeafId> {
-        self.0.iter().map(|(leaf, _)| *leaf)
+        self.found.iter().map(|(leaf, _)| *leaf)
+    }
+    pub(crate) fn with_leaves(&self) -> impl Iterator<Item = (LeafId, Span)> {
+        self.found.iter().copied()
+    }
+    /// Notes a place that an operator lets through.
+    pub(crate) fn spare(&mut self, fold: Fold, rule: Option<RuleId>, span: Span) {
+        self.spared.push((fold, rule, span));
+    }
+    /// The places that a rule has to let through.
+    pub(crate) fn spared(&self, fold: Fold, rule: &RuleId) -> impl Iterator<Item = Span> {
+        let meant = move |of: &Option<RuleId>| of.as_ref().is_none_or(|of| of == rule);
+        let spared = self.spared.iter();
+        spared.filter(move |(of, which, _)| *of == fold && meant(which)).map(|(.., span)| *span)
     }
 }

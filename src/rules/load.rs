@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -77,11 +78,14 @@ fn load_from(name: &str, yaml: &str, from: Lists<'_>) -> Result<Loaded, LoadErro
     notes.warnings.sort_by_key(|note| (note.at.line, note.at.column));
     match compiled {
         Some(compiled) if notes.mistakes.is_empty() && elsewhere.is_empty() => {
+            let of_file = RulesVersion::from(hex(&digest.finalize()[..8]));
             let rules = CompiledRules {
-                version: RulesVersion::from(hex(&digest.finalize()[..8])),
+                version: of_file.clone(),
+                of_file,
                 file: name.to_owned(),
                 source: yaml.to_owned(),
-                compiled,
+                compiled: Arc::new(compiled),
+                allowed: Arc::default(),
             };
             Ok(Loaded { rules, warnings: notes.warnings.iter().map(shown).collect() })
         }
@@ -99,7 +103,7 @@ fn absorb(digest: &mut Sha256, bytes: &[u8]) {
     digest.update(bytes);
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

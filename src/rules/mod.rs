@@ -4,6 +4,7 @@
 //! judged by and never fails: a verdict is a function of message, signals and rule set alone, the
 //! same in the daemon, in `scan`, in `explain`, in `check` and in `backtest`.
 
+mod allowances;
 mod compile;
 mod condition;
 mod contradictions;

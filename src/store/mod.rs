@@ -8,6 +8,8 @@
 //! - A job is leased with a number that grows; whoever holds an older number can change nothing.
 //! - A message has at most one unfinished job.
 
+mod allowances;
+mod answers;
 mod audit;
 mod backfills;
 mod cases;
@@ -19,12 +21,15 @@ mod figures;
 mod gaps;
 mod intake;
 mod jobs;
+mod outcomes;
 mod plans;
 mod replay;
 mod retention;
 mod reviews;
 pub mod sqlite;
 
+pub use allowances::{Allowances, NewAllowance};
+pub use answers::{Answer, Answers};
 pub use audit::{Audit, Cell, Filter, Page, View};
 pub use backfills::{Backfill, BackfillStep, Backfills, StepOutcome};
 pub use cases::{Case, CaseHit, CaseJob, Cases, LOOK_BACK, NameOf, Wanted};
@@ -42,6 +47,7 @@ pub use jobs::{
     CallOutcome, Conversation, ConversationId, Exposure, FinishedCall, JobEvent, JobEvents,
     JobUpdate, Jobs, Lease, LeaseRequest, LeasedJob, QueuedJob, SettledJob,
 };
+pub use outcomes::Outcomes;
 pub use plans::{Meant, MeantMessage, NewPlan, Plan, PlanId, PlannedMessage, Plans};
 pub use replay::{JudgedMessage, JudgedPage, PastHit, Replay, Stretch};
 pub use retention::{Cutoffs, Erased, Pruned, Retention};
@@ -61,6 +67,9 @@ pub trait Store:
     + Retention
     + Reviews
     + Figures
+    + Answers
+    + Outcomes
+    + Allowances
 {
 }
 impl<T> Store for T where
@@ -76,6 +85,9 @@ impl<T> Store for T where
         + Retention
         + Reviews
         + Figures
+        + Answers
+        + Outcomes
+        + Allowances
 {
 }
 

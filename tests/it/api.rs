@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use quell::http;
+use quell::model::{AllowanceKind, Clock, SystemClock};
+use quell::sim::Faults;
+use quell::store::{Allowances, Backfills, By, Control, NewAllowance, View};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
@@ -42,6 +45,7 @@ fn operations() -> Vec<Operation> {
 /// A path with something in place of its parameters.
 fn filled(path: &str) -> String {
     path.replace("{change}", "hold")
+        .replace("{id}", "1")
         .replace("{plan}", "1")
         .replace("{backfill}", "1")
         .replace("{message}", "1")
@@ -78,6 +82,181 @@ fn the_committed_description_is_the_code_s() {
     assert!(document() == committed, "run `quell openapi > config/openapi.json`");
 }
 
+#[test]
+fn every_name_in_the_description_is_explained_there() {
+    let document = document();
+    let text = document.to_string();
+    for reference in text.split(r##""$ref":"#"##).skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+    }
+}
+
+/// What an act is called with so that it does something, beside what stands in the path. Whoever adds
+/// a route adds a line here.
+fn working(path: &str) -> Option<Value> {
+    Some(match path {
+        "/-/reload"
+        | "/api/v1/pause"
+        | "/api/v1/resume"
+        | "/api/v1/prune"
+        | "/api/v1/plans/{plan}/apply"
+        | "/api/v1/plans/{plan}/cancel"
+        | "/api/v1/backfills/{backfill}/cancel"
+        | "/api/v1/exemptions/{id}"
+        | "/api/v1/allow-phrases/{id}" => return None,
+        "/api/v1/exemptions" => json!({ "sender": "ann" }),
+        "/api/v1/allow-phrases" => json!({ "phrase": "not bad" }),
+        "/api/v1/guard/reset" => json!({ "rule": "bait" }),
+        "/api/v1/jobs/{change}" => json!({ "all": true }),
+        "/api/v1/plans" => json!({ "group": "g", "seq": "2" }),
+        "/api/v1/backfills" => json!({ "group": "g", "from": 1, "to": 5 }),
+        "/api/v1/erase" => json!({ "sender": "somebody" }),
+        "/api/v1/reviews" => json!({ "group": "g", "seq": 1, "verdict": "right" }),
+        other => panic!("say how {other} is called so that it does something"),
+    })
+}
+
+#[tokio::test]
+async fn every_act_leaves_a_row_and_no_look_does() {
+    let home = Home::new().await;
+    let app = home.start(&["admin.token=all", "admin.read_token=reader"]).await;
+    let api = Api::of(&app);
+    for (seq, text) in [(1, "bad"), (2, "fine")] {
+        assert_eq!(app.callbacks.say("g", seq, text).await, 200);
+    }
+    app.drain().await;
+    // What is read from history never comes, so that there is a backfill to cancel.
+    home.sim.set_faults(Faults { error_code: Some(10_002), ..Faults::default() });
+    let (store, by) = (app.app().store(), By::new("ada", SystemClock.now()));
+    store.trip(&by, &"bait".into(), "for the test").await.unwrap();
+    let rows = async || app.rows(View::Operations).await.rows.len();
+    for operation in operations() {
+        let Operation { method, path, role, .. } = &operation;
+        let (token, acts) = match role.as_deref() {
+            Some("operate") => ("all", true),
+            _ => ("reader", false),
+        };
+        if path == "/api/v1/events" {
+            continue;
+        }
+        let mut filled = path.replace("{change}", "hold").replace("{message}", "1");
+        if acts && path.contains("{plan}") {
+            let asked = Some(json!({ "group": "g", "seq": "2" }));
+            let plan = api.ask(&Method::POST, "/api/v1/plans", token, asked).await;
+            let plan: Value = plan.json().await.unwrap();
+            filled = filled.replace("{plan}", &plan["plan_id"].to_string());
+        }
+        if acts && path.contains("{backfill}") {
+            let id = store.start_backfill(&by, &"g".into(), &"".into(), 1, 5).await.unwrap();
+            filled = filled.replace("{backfill}", &id.to_string());
+        }
+        if acts && path.contains("{id}") {
+            let kind = if path.contains("exemptions") {
+                AllowanceKind::Sender
+            } else {
+                AllowanceKind::Phrase
+            };
+            let allowance =
+                NewAllowance { kind, value: "x".into(), rule: None, note: String::new() };
+            let made = store.allow(&by, &allowance).await.unwrap();
+            filled = filled.replace("{id}", &made.id.to_string());
+        }
+        let filled = filled.replace("{plan}", "1").replace("{backfill}", "1");
+        let before = rows().await;
+        let body = if acts {
+            working(path)
+        } else {
+            operation.described["requestBody"]["content"]["application/json"]
+                .get("example")
+                .cloned()
+        };
+        let response = api.ask(method, &filled, token, body).await;
+        let (status, said) = (response.status(), response.text().await.unwrap());
+        let after = rows().await;
+        if acts {
+            assert!(status.is_success(), "{method} {filled}: {status} {said}");
+            assert!(after > before, "{method} {filled} left no row");
+        } else {
+            assert!(status.as_u16() < 500, "{method} {filled}: {status} {said}");
+            assert_eq!(after, before, "{method} {filled} left a row");
+        }
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_twice_under_a_key_is_done_once() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    assert_eq!(app.callbacks.say("g", 1, "fine").await, 200);
+    let api = Api::of(&app);
+    let plan = async |key: &str, seq: &str, base: &str| {
+        let request = api.http.post(format!("{base}/api/v1/plans")).header("idempotency-key", key);
+        let response = request.json(&json!({ "group": "g", "seq": seq })).send().await.unwrap();
+        let replayed = response.headers().contains_key("idempotency-replayed");
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), replayed, kind, response.text().await.unwrap())
+    };
+    let first = plan("k1", "1", &api.base).await;
+    assert_eq!((first.0, first.1), (200, false), "{first:?}");
+    let second = plan("k1", "1", &api.base).await;
+    assert_eq!((second.0, second.1), (200, true));
+    assert_eq!((&second.2, &second.3), (&first.2, &first.3));
+    assert_eq!(plan("k1", "1-2", &api.base).await.0, 422, "another request under the same key");
+    assert!(!plan("k2", "1", &api.base).await.1);
+    // A refusal is an answer, too.
+    let refused = plan("k3", "none", &api.base).await;
+    assert_eq!((refused.0, refused.1), (422, false));
+    let again = plan("k3", "none", &api.base).await;
+    assert_eq!((again.0, again.1, &again.2, &again.3), (422, true, &refused.2, &refused.3));
+    for bad in ["", "a b", &"x".repeat(256)] {
+        assert_eq!(plan(bad, "1", &api.base).await.0, 400, "{bad:?}");
+    }
+    assert_eq!(app.column(View::Plans, "plan_id").await, ["2", "1"]);
+    app.stop().await;
+    // It is remembered over a restart, and forgotten with what a person wrote.
+    let app = home.start(&[]).await;
+    let base = format!("http://{}", app.app().admin_address());
+    assert_eq!(plan("k1", "1", &base).await.3, first.3);
+    assert_eq!(app.post("/api/v1/erase", json!({ "sender": "mallory" })).await.0, 200);
+    assert!(!plan("k1", "1", &base).await.1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rules_in_force_are_shown_and_asked() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    let api = Api::of(&app);
+    let shown = api.ask(&Method::GET, "/api/v1/rules", "", None).await;
+    let tag = shown.headers()["etag"].clone();
+    let rules: Value = shown.json().await.unwrap();
+    assert_eq!(tag.to_str().unwrap(), format!("{:?}", rules["version"].as_str().unwrap()));
+    assert_eq!(
+        (&rules["rules"][0]["id"], &rules["rules"][0]["tripped"]),
+        (&json!("bait"), &json!(false))
+    );
+    assert_eq!(rules["rules"][2]["mode"], "shadow");
+    let known = api.http.get(format!("{}/api/v1/rules", api.base)).header("if-none-match", &tag);
+    assert_eq!(known.send().await.unwrap().status().as_u16(), 304);
+    let explain = async |body: Value| app.post("/api/v1/rules/explain", body).await;
+    let (code, said) = explain(json!({ "text": "b.a.d" })).await;
+    assert_eq!((code, &said["verdict"]), (200, &json!("recall")), "{said}");
+    assert_eq!(said["rules"][0]["hits"][0]["text"], "b.a.d");
+    assert_eq!(said["rules"].as_array().unwrap().len(), 3);
+    let callback = crate::support::daemon::message("g", 1, "odd");
+    let (code, said) = explain(json!({ "callback": callback, "platform": "Web" })).await;
+    assert_eq!((code, &said["verdict"]), (200, &json!("flag")), "{said}");
+    assert_eq!(said["rules"].as_array().unwrap().len(), 1);
+    for wrong in
+        [json!({}), json!({ "text": "a", "callback": {} }), json!({ "callback": { "x": 1 } })]
+    {
+        assert_eq!(explain(wrong.clone()).await.0, 422, "{wrong}");
+    }
+    app.stop().await;
+}
+
 #[tokio::test]
 async fn every_route_is_open_to_its_role_alone() {
     let home = Home::new().await;
@@ -102,7 +281,7 @@ async fn every_route_is_open_to_its_role_alone() {
             assert!(described["responses"].get(status.to_string()).is_some(), "{shown}");
         }
     }
-    let acts = app.column(quell::store::View::Operations, "act").await;
+    let acts = app.column(View::Operations, "act").await;
     assert!(acts.iter().any(|act| act == "pause"), "the operator did nothing: {acts:?}");
     app.stop().await;
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod allowances;
 mod api;
 mod backtest;
 mod bad_inputs;
@@ -9,6 +10,7 @@ mod callback_listener;
 mod chat_client;
 mod dashboard;
 mod disk;
+mod events;
 #[cfg(feature = "fail")]
 mod faults;
 mod letting_go;
@@ -26,6 +28,7 @@ mod rules_files;
 mod rules_mistakes;
 mod scheduling;
 mod secrets;
+mod service;
 mod sim_callbacks;
 mod sim_faults;
 mod sim_rest;

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
-use utoipa::openapi::{Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::super::problem;
@@ -94,6 +95,13 @@ fn describe_one(operation: &mut Operation, kind: Kind) {
     } else {
         operation.security = Some(Vec::new());
     }
+    if kind == Kind::Operating {
+        operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+        answers.push((400, "The Idempotency-Key does not fit"));
+        answers.push((409, "A request with this Idempotency-Key is being done"));
+        answers.push((413, "The body is larger than `admin.max_body_bytes`"));
+        answers.push((422, "This Idempotency-Key was used for another request"));
+    }
     let has = |place: ParameterIn| {
         let mut parameters = operation.parameters.iter().flatten();
         parameters.any(|parameter| {
@@ -117,6 +125,26 @@ fn describe_one(operation: &mut Operation, kind: Kind) {
         responses.entry(status.to_string()).or_insert_with(|| problem_response(about));
     }
 }
+
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(KEY_ABOUT))
+        .schema(Some(Schema::from(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .pattern(Some("^[!-~]+$"))
+                .min_length(Some(1))
+                .max_length(Some(255))
+                .build(),
+        )))
+        .build()
+}
+
+const KEY_ABOUT: &str = "\
+Names the request: sent again within a day, it is not done again, and answered as the first time.";
 
 /// An error with its schema.
 pub(super) fn problem_response(about: &str) -> RefOr<utoipa::openapi::Response> {

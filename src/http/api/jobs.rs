@@ -64,7 +64,7 @@ pub(super) struct Changed {
 /// Hold, release, cancel or retry jobs
 #[utoipa::path(
     post, path = "/api/v1/jobs/{change}", tag = "jobs", operation_id = "change_jobs",
-    params(("change" = Change, Path, description = "What is done to them")),
+    params(("change" = inline(Change), Path, description = "What is done to them")),
     request_body(content = Which, example = json!({"rule": "contact-bait"})),
     responses((status = 200, description = "Done", body = Changed)),
 )]

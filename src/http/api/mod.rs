@@ -4,7 +4,9 @@
 //! any role may use and that change nothing, and those that an operator alone may use and that leave
 //! a row in `v_operations`. Which kind a route is, is where it stands below.
 
+mod allowances;
 mod document;
+mod events;
 mod history;
 mod jobs;
 mod lists;
@@ -12,6 +14,7 @@ mod messages;
 mod plans;
 mod removal;
 mod reviews;
+mod rules;
 mod state;
 
 use std::time::Duration;
@@ -28,8 +31,11 @@ use utoipa_axum::routes;
 use super::access::{self, Access, Caller};
 use super::admin::{self, Admin};
 use super::extract::Json;
+use super::idempotency;
 use super::problem::Problem;
 use crate::store::{By, View};
+
+pub(super) use events::Streams;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
@@ -44,6 +50,11 @@ pub(super) fn routes(access: Access, answer_timeout: Duration) -> (Router<Admin>
     let mut reading = OpenApiRouter::default()
         .routes(routes!(document::show))
         .routes(routes!(state::status))
+        .routes(routes!(events::stream))
+        .routes(routes!(allowances::exemptions))
+        .routes(routes!(allowances::phrases))
+        .routes(routes!(rules::show))
+        .routes(routes!(rules::explain))
         .routes(routes!(history::show))
         .routes(routes!(plans::show))
         .routes(routes!(messages::show))
@@ -57,6 +68,10 @@ pub(super) fn routes(access: Access, answer_timeout: Duration) -> (Router<Admin>
         .routes(routes!(state::resume))
         .routes(routes!(state::reload))
         .routes(routes!(state::reset_guard))
+        .routes(routes!(allowances::exempt))
+        .routes(routes!(allowances::end_exemption))
+        .routes(routes!(allowances::allow))
+        .routes(routes!(allowances::end_phrase))
         .routes(routes!(jobs::change))
         .routes(routes!(plans::make))
         .routes(routes!(plans::apply))
@@ -74,7 +89,7 @@ pub(super) fn routes(access: Access, answer_timeout: Duration) -> (Router<Admin>
     document::describe(operating.get_openapi_mut(), document::Kind::Operating);
     document::describe(probing.get_openapi_mut(), document::Kind::Probing);
     OpenApiRouter::with_openapi(document::frame())
-        .merge(operating.layer(from_fn(access::operators_only)))
+        .merge(operating.layer(from_fn(idempotency::once)).layer(from_fn(access::operators_only)))
         .merge(reading.layer(from_fn_with_state(answer_timeout, in_time)))
         .layer(from_fn_with_state(access, access::check))
         .merge(probing)

@@ -148,7 +148,7 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    fn add(&mut self, phrase: &str, whole: bool, fold: Fold, leaf: LeafId) {
+    pub(crate) fn add(&mut self, phrase: &str, whole: bool, fold: Fold, leaf: LeafId) {
         let key = (phrase.to_owned(), whole, fold);
         let next = self.phrases.len();
         let id = *self.ids.entry(key).or_insert(next);

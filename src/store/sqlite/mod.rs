@@ -5,6 +5,8 @@
 //! whatever waits at that moment (see `writer`). Readers are `query_only`. A lock file beside the
 //! database keeps a second daemon out.
 
+mod allowances;
+mod answers;
 mod audit;
 mod axis;
 mod backfills;
@@ -17,6 +19,7 @@ mod intake;
 mod jobs;
 mod migrations;
 mod open;
+mod outcomes;
 mod past;
 mod place;
 mod plans;

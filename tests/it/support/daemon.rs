@@ -93,11 +93,18 @@ impl Home {
 
     /// Starts the binary that is shipped.
     pub(crate) async fn spawn(&self, set: &[&str]) -> Process {
+        self.spawn_under(set, &[]).await
+    }
+
+    /// The same in an environment of its own making.
+    pub(crate) async fn spawn_under(&self, set: &[&str], env: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
         command.arg("serve").arg("--config").arg(self.config_path());
         for flag in set {
             command.arg("--set").arg(flag);
         }
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
+        command.envs(env.iter().copied());
         Process::start(command).await
     }
 
@@ -330,11 +337,16 @@ impl Process {
         self.log.await.unwrap()
     }
 
+    /// Sends a signal, such as `-HUP`.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").arg(signal).arg(pid).status().await.unwrap();
+        assert!(sent.success());
+    }
+
     /// `SIGTERM`, and the exit code. Answers what it had logged, too.
     pub(crate) async fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().unwrap().to_string();
-        let killed = Command::new("kill").arg("-TERM").arg(pid).status().await.unwrap();
-        assert!(killed.success());
+        self.signal("-TERM").await;
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
         (ended.unwrap().unwrap().code(), self.log.await.unwrap())
     }
