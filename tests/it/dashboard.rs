@@ -168,7 +168,7 @@ async fn every_answer_tells_browsers_to_load_and_run_nothing_else() {
         }
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
-        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(headers["referrer-policy"], "same-origin", "{path}");
         let kept = headers["cache-control"].to_str().unwrap();
         assert_eq!(kept.contains("immutable"), path == asset, "{path}: {kept}");
         if path != asset {

@@ -121,28 +121,43 @@ async fn standing(dashboard: &Dashboard) -> Result<Standing, Error> {
     })
 }
 
-/// How far back the figures go; stands in the address.
+/// How far back the figures go, in minutes; stands in the address.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Stretch {
-    hours: u32,
+    minutes: u32,
 }
 
+/// The stretches that are offered, shortest first.
+const STRETCHES: [u32; 4] = [15, 60, 360, 1_440];
+/// Shown where nobody chose: it begins to be of use once there is something as old as that.
+const USUAL: u32 = 360;
+
 impl Stretch {
-    /// One of those that are offered.
-    fn hours(&self) -> u32 {
-        if [1, 6, 24].contains(&self.hours) { self.hours } else { 6 }
+    /// What was chosen, or the shortest one that holds what the usual one would show.
+    async fn minutes(&self, dashboard: &Dashboard) -> Result<u32, Error> {
+        if STRETCHES.contains(&self.minutes) {
+            return Ok(self.minutes);
+        }
+        let buckets = exposures(dashboard, USUAL).await?;
+        let now = dashboard.admin.clock.now();
+        let first = buckets.iter().find(|bucket| bucket.asked > 0);
+        let age = first.map_or(Duration::ZERO, |bucket| now.since(bucket.from));
+        let fits = |minutes: &u32| span(*minutes) >= age;
+        Ok(STRETCHES.into_iter().find(fits).unwrap_or(USUAL).min(USUAL))
     }
-    fn span(&self) -> Duration {
-        Duration::from_hours(u64::from(self.hours()))
-    }
+}
+
+fn span(minutes: u32) -> Duration {
+    Duration::from_secs(60 * u64::from(minutes))
 }
 
 #[derive(Template)]
 #[template(path = "figures.html")]
 struct Figures {
     frame: Frame,
-    hours: u32,
+    minutes: u32,
+    stretches: Vec<(u32, String)>,
     p50: Option<String>,
     p99: Option<String>,
     recalled: String,
@@ -191,16 +206,21 @@ pub(super) async fn figures(
     let page = async {
         let store = &dashboard.admin.store;
         let now = dashboard.admin.clock.now();
-        let since = now.before(stretch.span());
-        let buckets = exposures(&dashboard, &stretch).await?;
+        let minutes = stretch.minutes(&dashboard).await?;
+        let since = now.before(span(minutes));
+        let buckets = exposures(&dashboard, minutes).await?;
         // One bucket over the whole stretch: quantiles of quantiles would be wrong.
-        let all = store.exposure(since, now, stretch.span()).await?.into_iter().next();
+        let all = store.exposure(since, now, span(minutes)).await?.into_iter().next();
         let places = store.top_places(since, TOP).await?;
         let (rules, ends) =
             (store.top_rules(since, TOP).await?, store.recalls_by_state(since).await?);
         Ok(Figures {
             frame: visitor.frame(""),
-            hours: stretch.hours(),
+            minutes,
+            stretches: STRETCHES
+                .iter()
+                .map(|minutes| (*minutes, lasted(i64::from(*minutes) * 60_000, language)))
+                .collect(),
             p50: all.and_then(|all| Some(lasted(all.p50_ms?, language))),
             p99: all.and_then(|all| Some(lasted(all.p99_ms?, language))),
             recalled: grouped(all.map_or(0, |all| all.recalled)),
@@ -218,10 +238,10 @@ pub(super) async fn figures(
     }
 }
 
-async fn exposures(dashboard: &Dashboard, stretch: &Stretch) -> Result<Vec<Bucket>, Error> {
+async fn exposures(dashboard: &Dashboard, minutes: u32) -> Result<Vec<Bucket>, Error> {
     let now = dashboard.admin.clock.now();
-    let bucket = stretch.span() / POINTS;
-    dashboard.admin.store.exposure(now.before(stretch.span()), now, bucket).await
+    let span = span(minutes);
+    dashboard.admin.store.exposure(now.before(span), now, span / POINTS).await
 }
 
 fn point(bucket: &Bucket, language: Language) -> Option<Point> {
@@ -268,7 +288,11 @@ pub(super) async fn exposure(
     visitor: Visitor,
     Query(stretch): Query<Stretch>,
 ) -> Response {
-    match exposures(&dashboard, &stretch).await {
+    let buckets = async {
+        let minutes = stretch.minutes(&dashboard).await?;
+        exposures(&dashboard, minutes).await
+    };
+    match buckets.await {
         Ok(buckets) => {
             let column = |value: fn(&Bucket) -> Value| buckets.iter().map(value).collect::<Value>();
             Json(json!([

@@ -136,9 +136,11 @@
       return `${(value / 1000).toLocaleString(language, { maximumFractionDigits: 1 })} ${s}`;
     };
     const axis = { stroke: colour('--faint'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '12px system-ui' };
-    const line = (label, name, width) => ({ label, stroke: colour(name), width, spanGaps: true, points: { show: false }, value: (_, value) => lasted(value) });
+    const line = (label, name, width) => ({ label, stroke: colour(name), width, spanGaps: true, points: { show: true, size: 5, fill: colour(name) }, value: (_, value) => lasted(value) });
     const time = { value: (_, value) => (value == null ? '–' : clock.format(new Date(value * 1000))) };
     chart.replaceChildren();
+    // Of a logarithmic scale only the tens have a line and a name.
+    const tens = (_, ticks) => ticks.map((tick) => (Number.isInteger(Math.log10(tick)) ? tick : null));
     const values = [...median, ...most].filter((value) => value > 0);
     new uPlot({
       width: chart.clientWidth,
@@ -146,8 +148,8 @@
       cursor: { y: false },
       scales: { y: values.length ? { distr: 3, log: 10 } : {} },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })) },
-        { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick == null ? '' : lasted(tick))) },
+        { ...axis, size: 28, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })) },
+        { ...axis, size: 64, filter: tens, grid: { ...axis.grid, filter: tens }, values: (_, ticks) => ticks.map((tick) => (tick == null ? '' : lasted(tick))) },
       ],
       series: [{ label: '', ...time }, line(p50, '--accent', 2), line(p99, '--warn', 1.5)],
     }, [at, median.map((v) => (v > 0 ? v : null)), most.map((v) => (v > 0 ? v : null))], chart);
