@@ -240,6 +240,15 @@ async fn buttons_do_what_the_api_does() {
     assert_eq!(act("wrong", "message=1&rule=other&back=/messages/1".into()).await.0, 422);
     assert!(browser.page("/messages/1").await.contains("False alarm <span class=\"faint\">"));
     assert!(browser.page("/parts/figures").await.contains("50 % <span class=\"faint\">/ 2</span>"));
+    assert_eq!(act("exempt", "sender=mallory&rule=none&back=/".into()).await.0, 422);
+    assert_eq!(act("allow", "phrase=+&rule=bait&back=/".into()).await.0, 422);
+    let went = act("allow", "phrase=not+bad&rule=bait&back=/messages/1".into()).await;
+    assert_eq!(went, (303, "/messages/1?done=allowed".into()));
+    assert_eq!(app.callbacks.say("g", 5, "not bad").await, 200);
+    let went = act("exempt", "sender=mallory&rule=bait&back=/messages/1".into()).await;
+    assert_eq!(went, (303, "/messages/1?done=exempted".into()));
+    assert_eq!(app.callbacks.say("g", 6, "bad").await, 200);
+    assert_eq!(app.column(View::Messages, "verdict").await[..2], ["pass", "pass"]);
     let went = act("sweep", "group=g&topic=&seq=1".into()).await;
     let plan = browser.page(&went.1).await;
     assert!(went.1.starts_with("/plans/") && plan.contains("already recalled"), "{plan}");

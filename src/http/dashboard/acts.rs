@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::page::{self, Failed, Visitor, after};
 use super::{Dashboard, go};
-use crate::model::{JobId, RuleId};
-use crate::store::{By, Error, JobChange, JobFilter, PlanId, Review};
+use crate::model::{AllowanceKind, JobId, RuleId};
+use crate::store::{By, Error, JobChange, JobFilter, NewAllowance, PlanId, Review};
 use crate::sweep::{self, Asked};
 
 /// Messages like another are sought so far back.
@@ -26,6 +26,7 @@ struct Form {
     topic: String,
     seq: String,
     sender: String,
+    phrase: String,
     rule: String,
     back: String,
 }
@@ -158,6 +159,14 @@ async fn other(dashboard: &Dashboard, by: &By, act: &str, form: &Form) -> Result
             admin.store.review(by, &review).await?;
             Led::Back("reviewed")
         }
+        "exempt" => {
+            let_through(dashboard, by, AllowanceKind::Sender, &form.sender, &form.rule).await?;
+            Led::Back("exempted")
+        }
+        "allow" => {
+            let_through(dashboard, by, AllowanceKind::Phrase, &form.phrase, &form.rule).await?;
+            Led::Back("allowed")
+        }
         "apply" => {
             admin.store.apply(by, form.plan.ok_or(Wrong::Unknown)?).await.map_err(late)?;
             admin.operator.plans_turned();
@@ -170,6 +179,33 @@ async fn other(dashboard: &Dashboard, by: &By, act: &str, form: &Form) -> Result
         }
         _ => return Err(Wrong::Unknown),
     })
+}
+
+/// Characters of a sender or phrase that is let through.
+const MOST_ALLOWED: usize = 200;
+
+/// Lets a sender or a phrase through, from the next message on.
+async fn let_through(
+    dashboard: &Dashboard,
+    by: &By,
+    kind: AllowanceKind,
+    value: &str,
+    rule: &str,
+) -> Result<(), Wrong> {
+    // A sender is an id and may hold blanks; around a phrase they mean nothing.
+    let value = if kind == AllowanceKind::Phrase { value.trim() } else { value };
+    let operator = &dashboard.admin.operator;
+    let rule = some(rule).map(RuleId::from);
+    let known = |rule: &RuleId| operator.rules().summaries().iter().any(|known| known.id == *rule);
+    let fits = (1..=MOST_ALLOWED).contains(&value.chars().count());
+    if !fits || !rule.as_ref().is_none_or(known) {
+        let why =
+            "a sender or phrase has 1 to 200 characters, and its rule is one of those in force";
+        return Err(Wrong::Store(Error::Invalid(why.to_owned())));
+    }
+    let (value, note) = (value.to_owned(), String::new());
+    operator.allow(&by.actor, &NewAllowance { kind, value, rule, note }).await?;
+    Ok(())
 }
 
 /// A plan that cannot go or end any more was told to already.
