@@ -28,7 +28,7 @@ use crate::repair::{self, Repair};
 use crate::retention::{self, Days};
 use crate::rules::{self, CompiledRules};
 use crate::store::sqlite::{self, Sqlite};
-use crate::store::{self, By, Control, NewAllowance, Outcomes, QUELL};
+use crate::store::{self, By, Control, NewAllowance, Outcomes, QUELL, Trail};
 use crate::sweep::{Sweeper, Terms};
 use crate::worker::{self, Worker};
 
@@ -43,6 +43,10 @@ const FIRST_PRUNE: Duration = Duration::from_mins(1);
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 /// Between looks at whether certificates changed.
 const LOOK_AT_CERTIFICATES: Duration = Duration::from_mins(1);
+/// Between looking for rows to put into the chain; while there are more; after a failure.
+const FOLLOW: Duration = Duration::from_secs(1);
+const CATCH_UP: Duration = Duration::from_millis(5);
+const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 /// Between tidying up the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -219,6 +223,8 @@ impl App {
         }));
         let pruning = prune_for_ever(Arc::clone(&store), Arc::clone(&pruning_clock), days(config));
         tasks.spawn(stop.clone().run_until_cancelled_owned(pruning));
+        let following = follow_for_ever(Arc::clone(&store), pruning_clock);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(following));
         tasks.close();
         tracing::info!(
             callbacks = %callbacks.address(),
@@ -335,6 +341,21 @@ async fn prune_for_ever(store: Arc<Sqlite>, clock: Arc<dyn Clock>, days: Days) {
             Err(error) => tracing::warn!(%error, "pruning goes on in an hour"),
         }
         tokio::time::sleep(PRUNE).await;
+    }
+}
+
+/// Builds what is built behind the writer.
+async fn follow_for_ever(store: Arc<Sqlite>, clock: Arc<dyn Clock>) {
+    loop {
+        let wait = match store.follow(clock.now()).await {
+            Ok(true) => CATCH_UP,
+            Ok(false) => FOLLOW,
+            Err(error) => {
+                tracing::warn!(%error, "the chain of digests waits");
+                FOLLOW_AGAIN
+            }
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -477,6 +498,7 @@ pub fn store_options(config: &Config) -> sqlite::Options {
         batch: store.batch_messages,
         readers: store.readers,
         quarantine_rows: store.quarantine_rows,
+        search: store.search,
         migrate: store.migrate,
     }
 }

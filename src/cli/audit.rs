@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{Subcommand, ValueEnum};
+use serde_json::Value;
 
-use super::daemon::Reach;
+use super::daemon::{Reach, Target};
 use super::listing::{self, Format};
 use super::since::Since;
 use super::{on_runtime, output};
@@ -24,10 +25,15 @@ use crate::store::{Filter, View};
   quell audit verdicts --rule contact-bait --format csv  what a rule decided, for a spreadsheet
   quell audit gaps --state unrepairable                  what nobody can ever judge
   quell audit calls --since 10m --state failed           calls that Chat refused as a whole
-  quell audit operations --sender ann                    what ann did")]
+  quell audit messages --text '加微信' --since 7d          what holds these words (store.search)
+  quell audit operations --sender ann                    what ann did
+  quell audit verify                                     whether anybody changed it afterwards")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
-    #[arg(value_enum)]
-    what: What,
+    #[command(subcommand)]
+    verify: Option<Other>,
+    #[arg(value_enum, required = true)]
+    what: Option<What>,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -40,6 +46,11 @@ pub struct Args {
     cursor: Option<i64>,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Other {
+    Verify(super::verify::Args),
 }
 
 /// Which rows are wanted.
@@ -58,6 +69,9 @@ pub struct Which {
     /// A verdict, a job state, a call's outcome, a gap's state, an act, right or wrong: what the list has
     #[arg(long)]
     state: Option<String>,
+    /// Part of a message's text, for messages; wants store.search
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
     /// From then on: 2h, 7d, or 2026-05-01T18:30Z
     #[arg(long, value_name = "SPAN|TIME")]
     since: Option<Since>,
@@ -102,6 +116,7 @@ impl Which {
             sender: self.sender.clone(),
             rule: self.rule.clone(),
             state: self.state.clone(),
+            text: self.text.clone(),
             since: self.since.map(|since| since.from(now)),
             until: self.until.map(|until| until.from(now)),
             ..Filter::default()
@@ -182,7 +197,15 @@ impl What {
     }
 }
 
+/// Pages that a list is made of at most: what is rare may be far back.
+const PAGES: usize = 50;
+
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let what = match (&args.verify, args.what) {
+        (Some(Other::Verify(args)), _) => return super::verify::run(args),
+        (None, Some(what)) => what,
+        (None, None) => anyhow::bail!("say what to list"),
+    };
     let loaded = match args.reach.settings.load() {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
@@ -191,13 +214,38 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Filter { cursor: args.cursor, limit: usize::from(args.limit), ..args.which.filter() };
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;
-        let page = target.page(args.what.view(), &filter).await;
+        let found = rows(&target, what.view(), filter).await;
         target.close().await;
-        let (rows, next) = page?;
-        listing::print(&rows, args.format, args.what.columns())?;
-        if let Some(next) = next {
+        let (rows, next) = found?;
+        listing::print(&rows, args.format, what.columns())?;
+        if rows.len() < usize::from(args.limit)
+            && let Some(next) = next
+        {
+            output::note(format_args!(
+                "nothing more so far back; to look further: --cursor {next}"
+            ));
+        } else if let Some(next) = next {
             output::note(format_args!("more: --cursor {next}"));
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Rows of a view up to the filter's limit. One page may hold fewer and still not be the last.
+pub(super) async fn rows(
+    target: &Target,
+    view: View,
+    mut filter: Filter,
+) -> Result<(Vec<Value>, Option<i64>)> {
+    let (wanted, mut rows) = (filter.limit, Vec::new());
+    for _ in 0..PAGES {
+        let (more, next) = target.page(view, &filter).await?;
+        rows.extend(more);
+        filter.cursor = next;
+        filter.limit = wanted.saturating_sub(rows.len());
+        if next.is_none() || filter.limit == 0 {
+            break;
+        }
+    }
+    Ok((rows, filter.cursor))
 }

@@ -508,6 +508,7 @@ fn query(filter: &Filter) -> Vec<(&'static str, String)> {
         ("sender", &filter.sender),
         ("rule", &filter.rule),
         ("state", &filter.state),
+        ("text", &filter.text),
     ];
     for (name, value) in texts {
         query.extend(value.iter().map(|value| (name, value.clone())));

@@ -120,7 +120,7 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
     };
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;
-        let (rows, next) = target.page(View::Recalls, &filter).await?;
+        let (rows, next) = super::audit::rows(&target, View::Recalls, filter).await?;
         target.close().await;
         listing::print(&rows, args.format, &COLUMNS)?;
         if let Some(next) = next {

@@ -38,6 +38,7 @@ mod service;
 pub mod settings;
 pub mod sim;
 pub mod since;
+pub mod verify;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;

@@ -26,6 +26,7 @@ pub struct Store {
     pub batch_messages: usize,
     pub readers: u32,
     pub quarantine_rows: u32,
+    pub search: bool,
     pub migrate: bool,
 }
 
@@ -38,6 +39,7 @@ impl Default for Store {
             batch_messages: 512,
             readers: 4,
             quarantine_rows: 10_000,
+            search: false,
             migrate: true,
         }
     }

@@ -9,7 +9,8 @@ use crate::model::Timestamp;
 /// Answers audit questions.
 #[async_trait]
 pub trait Audit: Send + Sync {
-    /// One page of a view, newest first, after a filter.
+    /// One page of a view, newest first, after a filter. Looks at a bounded number of rows: a page may
+    /// hold fewer than wanted, or none, and still have a next one.
     async fn page(&self, view: View, filter: &Filter) -> Result<Page, Error>;
 
     /// How many jobs stand in each state; states without a job are left out. Reads every job.
@@ -83,6 +84,9 @@ pub struct Filter {
     pub rule: Option<String>,
     /// A job state, a verdict, a call outcome: what the view has.
     pub state: Option<String>,
+    /// Part of a message's text; the case of ASCII letters does not count. What is shorter than three
+    /// characters is looked for by reading the messages, newest first.
+    pub text: Option<String>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
     /// Where the page before ended.

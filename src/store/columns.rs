@@ -288,9 +288,15 @@ impl View {
         const SENDER: (&str, &str) = ("sender", "sender");
         const HIT: (&str, &str) = ("rule", "a rule that matched");
         match self {
-            Self::Messages | Self::Verdicts | Self::Conflicts => {
-                &[GROUP, TOPIC, SENDER, HIT, ("state", "verdict")]
-            }
+            Self::Messages => &[
+                GROUP,
+                TOPIC,
+                SENDER,
+                HIT,
+                ("state", "verdict"),
+                ("text", "part of the text; wants store.search"),
+            ],
+            Self::Verdicts | Self::Conflicts => &[GROUP, TOPIC, SENDER, HIT, ("state", "verdict")],
             Self::Quarantine => &[],
             Self::Hits => &[GROUP, TOPIC, SENDER, ("rule", "rule_id"), ("state", "mode")],
             Self::Recalls => {

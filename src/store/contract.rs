@@ -5,6 +5,7 @@ mod figures;
 mod gaps;
 mod retention;
 mod reviews;
+mod trail;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,9 @@ macro_rules! contract_tests {
             figures_rank_rules_groups_and_senders,
             a_message_is_told_with_everything_about_it,
             held_jobs_come_oldest_first_with_their_hits,
+            the_chain_covers_what_was_decided_and_done,
+            the_chain_holds_when_text_is_let_go,
+            lists_hold_what_the_filters_mean,
         );
     };
     (@each $fresh:expr; $($name:ident),+ $(,)?) => {
@@ -89,8 +93,9 @@ pub(super) use figures::*;
 pub(super) use gaps::*;
 pub(super) use retention::*;
 pub(super) use reviews::*;
+pub(super) use trail::*;
 
-const NOW: Timestamp = Timestamp(1_764_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp(1_764_000_000_000);
 const VERSION: &str = "v1";
 
 pub(super) async fn rules(store: &dyn Store) {
@@ -98,11 +103,11 @@ pub(super) async fn rules(store: &dyn Store) {
     store.rules_loaded(rules).await.unwrap();
 }
 
-fn key(group: &str, topic: &str, msg_seq: MsgSeq) -> MessageKey {
+pub(super) fn key(group: &str, topic: &str, msg_seq: MsgSeq) -> MessageKey {
     MessageKey { group_id: group.into(), topic_id: topic.into(), msg_seq }
 }
 
-fn record(key: MessageKey, text: &str, recall: bool) -> Record {
+pub(super) fn record(key: MessageKey, text: &str, recall: bool) -> Record {
     let mut hash = [0; 16];
     hash[..text.len().min(16)].copy_from_slice(&text.as_bytes()[..text.len().min(16)]);
     let hit = Hit {

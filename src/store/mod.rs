@@ -27,6 +27,7 @@ mod replay;
 mod retention;
 mod reviews;
 pub mod sqlite;
+mod trail;
 
 pub use allowances::{Allowances, NewAllowance};
 pub use answers::{Answer, Answers};
@@ -52,6 +53,7 @@ pub use plans::{Meant, MeantMessage, NewPlan, Plan, PlanId, PlannedMessage, Plan
 pub use replay::{JudgedMessage, JudgedPage, PastHit, Replay, Stretch};
 pub use retention::{Cutoffs, Erased, Pruned, Retention};
 pub use reviews::{Precision, Review, Reviews};
+pub use trail::{Chain, Disagreement, Trail, Verified};
 
 /// All roles of one backend.
 pub trait Store:
@@ -70,6 +72,8 @@ pub trait Store:
     + Answers
     + Outcomes
     + Allowances
+    + Trail
+    + Chain
 {
 }
 impl<T> Store for T where
@@ -88,6 +92,8 @@ impl<T> Store for T where
         + Answers
         + Outcomes
         + Allowances
+        + Trail
+        + Chain
 {
 }
 

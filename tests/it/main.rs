@@ -6,6 +6,7 @@ mod allowances;
 mod api;
 mod backtest;
 mod bad_inputs;
+mod by_sql;
 mod callback_listener;
 mod chat_client;
 mod dashboard;

@@ -219,9 +219,11 @@ impl Figures for Sqlite {
         limit: usize,
     ) -> Result<SenderFigures, Error> {
         let counted = sqlx::query(
-            "select count(*), coalesce(sum(verdict = 1), 0), coalesce(sum(verdict = 2), 0) from (
-                 select verdict from messages indexed by messages_sender
-                 where sender = ? order by message_id desc limit ?)",
+            "select count(*), coalesce(sum(m.verdict = 1), 0), coalesce(sum(m.verdict = 2), 0)
+             from (
+                 select message_id from messages indexed by messages_sender
+                 where sender = ? order by message_id desc limit ?
+             ) latest cross join messages m on m.message_id = latest.message_id",
         )
         .bind(sender.as_str())
         .bind(MOST_OF_SENDER)
@@ -234,10 +236,13 @@ impl Figures for Sqlite {
                      (select j.state from recall_jobs j indexed by recall_jobs_key
                          where j.conversation_id = m.conversation_id and j.msg_seq = m.msg_seq
                          order by j.job_id desc limit 1) as recall_state
-                 from messages m indexed by messages_sender
-                 join v_verdicts v on v.message_id = m.message_id
-                 where m.sender = ?2 and m.message_id < ?1
-                 order by m.message_id desc limit ?3",
+                 from (
+                     select message_id from messages indexed by messages_sender
+                     where sender = ?2 and message_id < ?1 order by message_id desc limit ?3
+                 ) latest
+                 cross join messages m on m.message_id = latest.message_id
+                 cross join v_verdicts v on v.message_id = m.message_id
+                 order by m.message_id desc",
                 &[
                     Bound::Number(before.unwrap_or(i64::MAX)),
                     Bound::Text(sender.as_str().to_owned()),

@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "senders by stretch",
         include_str!("../../../migrations/sqlite/0007_senders_by_stretch.sql"),
     ),
+    (8, "trail", include_str!("../../../migrations/sqlite/0008_trail.sql")),
 ];
 
 /// The schema version that this quell works with.

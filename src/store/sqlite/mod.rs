@@ -11,12 +11,14 @@ mod audit;
 mod axis;
 mod backfills;
 mod cases;
+mod chain;
 mod control;
 mod conversations;
 mod figures;
 mod gaps;
 mod intake;
 mod jobs;
+mod listing;
 mod migrations;
 mod open;
 mod outcomes;
@@ -28,15 +30,20 @@ mod replay;
 mod retention;
 mod reviews;
 mod rows;
+#[cfg(test)]
+mod tampering;
+mod trail;
 mod writer;
 
 pub use migrations::latest_version;
 pub use open::{Options, Synchronous, migrate, open, open_to_read};
 pub use past::Reader;
 
+use rand::rngs::StdRng;
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 use std::fs::File;
+use std::sync::Mutex;
 
 use self::writer::Writer;
 
@@ -46,6 +53,10 @@ pub struct Sqlite {
     readers: SqlitePool,
     past: Reader,
     quarantine_rows: u32,
+    /// Whether texts are put into an index.
+    search: bool,
+    /// For the salts of the chain.
+    random: Mutex<StdRng>,
     /// For a connection of its own, where one is needed.
     reopen: SqliteConnectOptions,
     /// Held as long as the database is open.

@@ -3,8 +3,11 @@
 use std::cmp::Ordering;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -41,6 +44,8 @@ pub struct Options {
     pub batch: usize,
     pub readers: u32,
     pub quarantine_rows: u32,
+    /// Whether texts are put into an index that can be searched.
+    pub search: bool,
     /// Whether to bring an older schema up to date, or to refuse it.
     pub migrate: bool,
 }
@@ -56,6 +61,7 @@ impl Options {
             batch: 512,
             readers: 4,
             quarantine_rows: 10_000,
+            search: false,
             migrate: true,
         }
     }
@@ -94,6 +100,8 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
         past,
         quarantine_rows: options.quarantine_rows,
         reopen,
+        search: options.search,
+        random: Mutex::new(StdRng::from_os_rng()),
         _lock: lock,
     })
 }

@@ -9,9 +9,11 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection, Row};
 
 use super::Sqlite;
+use super::chain::Kind;
 use super::control::record_act;
 use super::gaps::set_number;
 use super::open::unavailable;
+use super::trail::{self, old_run};
 use super::writer::{Operation, Writing};
 use crate::model::faults::fault;
 use crate::model::{Timestamp, UserId};
@@ -125,6 +127,7 @@ impl Operation for PruneSome {
         }
         if let Some(before) = self.before.rows {
             self.messages(connection, before, &mut pruned).await?;
+            self.calls(connection, before, &mut pruned).await?;
             for old in OLD_ROWS {
                 self.rows(connection, old, before, &mut pruned).await?;
             }
@@ -134,15 +137,28 @@ impl Operation for PruneSome {
 }
 
 /// What of a table is older than wanted, a few at a time. What still waits for something is kept.
-const OLD_ROWS: [&str; 3] = [
+/// Messages and calls go as the chain covers them, and what is not in the chain yet stays.
+const OLD_ROWS: [&str; 2] = [
     "delete from recall_jobs where job_id in (
          select job_id from (select job_id, created_at, state from recall_jobs order by job_id limit ?2)
          where created_at < ?1 and state not in ('pending', 'leased', 'retry', 'held'))",
-    "delete from calls where call_id in (
-         select call_id from calls where started_at < ?1 and outcome <> 'started' limit ?2)",
     "delete from gaps where gap_id in (
          select gap_id from (select gap_id, closed_at from gaps order by gap_id limit ?2)
          where closed_at < ?1)",
+];
+
+/// What goes with the messages from ?1 up to ?2, all older than ?3: them last.
+const OF_MESSAGES: [&str; 6] = [
+    "update chain set pruned_before = ?3, salts = null, digests = null
+     where kind = 1 and from_id in (
+         select conflict_id from conflicts where message_id between ?1 and ?2)",
+    "delete from hits where message_id between ?1 and ?2",
+    "delete from reviews where message_id between ?1 and ?2",
+    "delete from conflicts where message_id between ?1 and ?2",
+    "delete from message_places where (conversation_id, message_id) in (
+         select conversation_id, message_id from messages not indexed
+         where message_id between ?1 and ?2)",
+    "delete from messages where message_id between ?1 and ?2",
 ];
 
 /// A way through the messages in order of recording, which is nearly that of time.
@@ -187,40 +203,66 @@ impl PruneSome {
         Ok(())
     }
 
+    /// Takes old messages away, with all that is about them: a run that one link of the chain covers at a
+    /// time, so that each link has its rows or none.
     async fn messages(
         &self,
         connection: &mut SqliteConnection,
         before: Timestamp,
         pruned: &mut Pruned,
     ) -> Result<(), Error> {
-        let next = sqlx::query(
-            "select message_id, received_at < ?1 from messages order by message_id limit ?2",
-        )
-        .bind(before.millis())
-        .bind(self.limit())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(unavailable)?;
-        let old: Vec<i64> =
-            next.iter().take_while(|row| row.get(1)).map(|row| row.get(0)).collect();
-        if old.is_empty() {
-            return Ok(());
+        let mut gone = 0;
+        while gone < self.limit as u64 {
+            let run = old_run(connection, Kind::Messages, before.millis()).await?;
+            let Some((link, from, to)) = run else { return Ok(()) };
+            let ids: Vec<i64> = sqlx::query_scalar(
+                "select message_id from messages not indexed where message_id between ? and ?",
+            )
+            .bind(from)
+            .bind(to)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+            blank(connection, &ids, None).await?;
+            for sql in OF_MESSAGES {
+                sqlx::query(sql)
+                    .bind(from)
+                    .bind(to)
+                    .bind(before.millis())
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(unavailable)?;
+            }
+            trail::pruned(connection, link, before.millis()).await?;
+            gone += ids.len() as u64;
+            pruned.rows += ids.len() as u64;
+            pruned.more = true;
         }
-        let these = serde_json::json!(old).to_string();
-        for sql in [
-            "delete from hits where message_id in (select value from json_each(?))",
-            "delete from reviews where message_id in (select value from json_each(?))",
-            "delete from conflicts where message_id in (select value from json_each(?))",
-            "delete from messages where message_id in (select value from json_each(?))",
-        ] {
-            sqlx::query(sql)
-                .bind(these.as_str())
+        Ok(())
+    }
+
+    async fn calls(
+        &self,
+        connection: &mut SqliteConnection,
+        before: Timestamp,
+        pruned: &mut Pruned,
+    ) -> Result<(), Error> {
+        let mut gone = 0;
+        while gone < self.limit as u64 {
+            let run = old_run(connection, Kind::Calls, before.millis()).await?;
+            let Some((link, from, to)) = run else { return Ok(()) };
+            let rows = sqlx::query("delete from calls where call_id between ? and ?")
+                .bind(from)
+                .bind(to)
                 .execute(&mut *connection)
                 .await
-                .map_err(unavailable)?;
+                .map_err(unavailable)?
+                .rows_affected();
+            trail::pruned(connection, link, before.millis()).await?;
+            gone += rows;
+            pruned.rows += rows;
+            pruned.more = true;
         }
-        pruned.rows += old.len() as u64;
-        pruned.more |= old.len() >= self.limit;
         Ok(())
     }
 
@@ -252,6 +294,22 @@ async fn blank(
     sender: Option<&UserId>,
 ) -> Result<(), Error> {
     let these = serde_json::json!(messages).to_string();
+    let meant = [
+        "select message_id from messages
+         where message_id in (select value from json_each(?1)) and (?2 is null or sender = ?2)",
+        "select conflict_id from conflicts
+         where message_id in (select value from json_each(?1)) and (?2 is null or sender = ?2)",
+    ];
+    let mut ids: [Vec<i64>; 2] = Default::default();
+    for (sql, ids) in meant.into_iter().zip(&mut ids) {
+        *ids = sqlx::query_scalar(sql)
+            .bind(these.as_str())
+            .bind(sender.map(UserId::as_str))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+    }
+    trail::forget(connection, &ids[0], &ids[1]).await?;
     for table in ["messages", "conflicts"] {
         let sql = format!(
             "update {table} set text = '', body = null, cloud_custom_data = '', detail = {WHAT_STAYS}

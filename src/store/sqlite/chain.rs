@@ -1,0 +1,498 @@
+//! The chain: what a row's digest covers, how links are made, and how they are compared.
+//!
+//! A link covers a run of ids of one table. Every number and text goes into a digest with its length, so
+//! that no two rows look alike. What people wrote goes in by a digest of its own with a random salt: once
+//! the salt is gone, nobody can tell from it what was written, and the chain still holds.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Row, SqlitePool};
+
+use super::Sqlite;
+use super::open::unavailable;
+use super::past::Reader;
+use crate::store::{Chain, Disagreement, Error, Verified};
+
+/// Ids that one link covers at most.
+pub(super) const SPAN: i64 = 256;
+/// Of a salt, and of a digest over a content.
+pub(super) const SALT: usize = 16;
+/// Findings that are kept.
+const MOST_FINDINGS: usize = 100;
+
+/// What a link covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Messages = 0,
+    Conflicts = 1,
+    Calls = 2,
+    Operations = 3,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Messages, Self::Conflicts, Self::Calls, Self::Operations];
+
+    fn of(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as i64 == number)
+    }
+
+    /// Conflicts go with their messages, at any time, so each is a link of its own.
+    pub(super) fn span(self) -> i64 {
+        if self == Self::Conflicts { 1 } else { SPAN }
+    }
+
+    pub(super) fn table(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Messages => ("messages", "message_id"),
+            Self::Conflicts => ("conflicts", "conflict_id"),
+            Self::Calls => ("calls", "call_id"),
+            Self::Operations => ("operations", "operation_id"),
+        }
+    }
+
+    /// When a row came, for telling whether it waited long enough.
+    pub(super) fn time(self) -> &'static str {
+        match self {
+            Self::Messages | Self::Conflicts => "received_at",
+            Self::Calls => "started_at",
+            Self::Operations => "at",
+        }
+    }
+
+    fn has_content(self) -> bool {
+        matches!(self, Self::Messages | Self::Conflicts)
+    }
+
+    /// Rows from ?1 up to and with ?2: the id, what stays, and what people wrote in the last four.
+    fn select(self) -> &'static str {
+        match self {
+            Self::Messages => {
+                "select m.message_id, c.group_id, c.topic_id, m.msg_seq, m.sender, m.sent_at,
+                     m.received_at, m.online_only, m.source, m.verdict, r.version,
+                     m.text, m.body, m.cloud_custom_data, m.detail
+                 from messages m not indexed
+                 left join conversations c on c.conversation_id = m.conversation_id
+                 left join rule_sets r on r.rule_set_id = m.rule_set_id
+                 where m.message_id between ?1 and ?2 order by m.message_id"
+            }
+            Self::Conflicts => {
+                "select x.conflict_id, x.message_id, x.sender, x.sent_at, x.received_at,
+                     x.online_only, x.source, x.verdict, r.version,
+                     x.text, x.body, x.cloud_custom_data, x.detail
+                 from conflicts x not indexed
+                 left join rule_sets r on r.rule_set_id = x.rule_set_id
+                 where x.conflict_id between ?1 and ?2 order by x.conflict_id"
+            }
+            Self::Calls => {
+                "select k.call_id, c.group_id, c.topic_id, k.sequences, k.started_at, k.duration_ms,
+                     k.http_status, k.error_code, k.outcome
+                 from calls k not indexed
+                 left join conversations c on c.conversation_id = k.conversation_id
+                 where k.call_id between ?1 and ?2 order by k.call_id"
+            }
+            Self::Operations => {
+                "select operation_id, actor, act, detail, at from operations not indexed
+                 where operation_id between ?1 and ?2 order by operation_id"
+            }
+        }
+    }
+
+    /// The hits of rows from ?1 up to and with ?2.
+    fn select_hits(self) -> Option<&'static str> {
+        match self {
+            Self::Messages => Some(
+                "select message_id, rule_id, mode, severity, start_char, end_char
+                 from hits indexed by hits_message
+                 where message_id between ?1 and ?2 and conflict_id is null
+                 order by message_id, hit_id",
+            ),
+            Self::Conflicts => Some(
+                "select h.conflict_id, h.rule_id, h.mode, h.severity, h.start_char, h.end_char
+                 from conflicts x cross join hits h indexed by hits_message
+                     on h.message_id = x.message_id and h.conflict_id = x.conflict_id
+                 where x.conflict_id between ?1 and ?2 order by h.conflict_id, h.hit_id",
+            ),
+            Self::Calls | Self::Operations => None,
+        }
+    }
+}
+
+/// A row as the chain sees it.
+pub(super) struct Seen {
+    pub id: i64,
+    /// Over what stays.
+    facts: [u8; 32],
+    /// What people wrote, with lengths; nothing of it where it was erased.
+    content: Vec<u8>,
+    erased: bool,
+}
+
+/// Adds a value with what it is and how long.
+fn add(into: &mut impl FnMut(&[u8]), row: &SqliteRow, at: usize) {
+    if let Ok(Some(number)) = row.try_get::<Option<i64>, _>(at) {
+        into(b"i");
+        into(&number.to_le_bytes());
+    } else if let Ok(Some(text)) = row.try_get::<Option<&str>, _>(at) {
+        into(b"t");
+        into(&(text.len() as u64).to_le_bytes());
+        into(text.as_bytes());
+    } else {
+        into(b"n");
+    }
+}
+
+/// The rows of a run of ids.
+pub(super) async fn rows(
+    connection: &mut SqliteConnection,
+    kind: Kind,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Seen>, Error> {
+    let mut hits: HashMap<i64, Sha256> = HashMap::new();
+    if let Some(sql) = kind.select_hits() {
+        let found = sqlx::query(AssertSqlSafe(sql))
+            .bind(from)
+            .bind(to)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+        for row in &found {
+            let digest = hits.entry(row.get(0)).or_default();
+            (1..row.len()).for_each(|at| add(&mut |bytes| digest.update(bytes), row, at));
+        }
+    }
+    let found = sqlx::query(AssertSqlSafe(kind.select()))
+        .bind(from)
+        .bind(to)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    let seen = found.iter().map(|row| {
+        let id: i64 = row.get(0);
+        let written = if kind.has_content() { 4 } else { 0 };
+        let stays = row.len() - written;
+        let mut facts = Sha256::new();
+        facts.update([kind as u8]);
+        (0..stays).for_each(|at| add(&mut |bytes| facts.update(bytes), row, at));
+        if let Some(hits) = hits.remove(&id) {
+            facts.update(hits.finalize());
+        }
+        let mut content = Vec::new();
+        (stays..row.len())
+            .for_each(|at| add(&mut |bytes| content.extend_from_slice(bytes), row, at));
+        // A message without text has a body.
+        let erased = written > 0
+            && row.get::<&str, _>(stays).is_empty()
+            && row.get::<Option<&str>, _>(stays + 1).is_none();
+        Seen { id, facts: facts.finalize().into(), content, erased }
+    });
+    Ok(seen.collect())
+}
+
+/// The digest of a content under a salt.
+fn content_digest(salt: &[u8], content: &[u8]) -> [u8; SALT] {
+    let full: [u8; 32] = Sha256::new().chain_update(salt).chain_update(content).finalize().into();
+    let mut short = [0; SALT];
+    short.copy_from_slice(&full[..SALT]);
+    short
+}
+
+/// A link that is not in the chain yet.
+pub(super) struct NewLink {
+    pub kind: Kind,
+    pub from: i64,
+    pub to: i64,
+    pub rows: i64,
+    pub at: i64,
+    pub salts: Option<Vec<u8>>,
+    pub digests: Option<Vec<u8>>,
+    pub root: [u8; 32],
+    pub hash: [u8; 32],
+}
+
+/// Makes a link of rows, behind a hash. `salts` has enough random bytes for every id.
+pub(super) fn link(
+    before: &[u8],
+    kind: Kind,
+    (from, to): (i64, i64),
+    rows: &[Seen],
+    salts: &[u8],
+    at: i64,
+) -> NewLink {
+    let length =
+        if rows.is_empty() { 0 } else { usize::try_from(to - from + 1).unwrap_or(0) * SALT };
+    let (mut kept, mut digests) = (vec![0; length], vec![0; length]);
+    let mut root = Sha256::new();
+    for row in rows {
+        let place = usize::try_from(row.id - from).unwrap_or(0) * SALT;
+        let range = place..place + SALT;
+        let mut digest = [0; SALT];
+        if kind.has_content() {
+            digest = content_digest(&salts[range.clone()], &row.content);
+            // What was erased before it came here needs no salt: there is nothing to tell.
+            if !row.erased {
+                kept[range.clone()].copy_from_slice(&salts[range.clone()]);
+            }
+            digests[range].copy_from_slice(&digest);
+        }
+        root.update(row.facts);
+        root.update(digest);
+    }
+    let root: [u8; 32] = root.finalize().into();
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let has_content = kind.has_content() && !rows.is_empty();
+    NewLink {
+        kind,
+        from,
+        to,
+        rows: count,
+        at,
+        hash: hash(before, kind as i64, (from, to), count, at, &root),
+        root,
+        salts: has_content.then_some(kept),
+        digests: has_content.then_some(digests),
+    }
+}
+
+fn hash(
+    before: &[u8],
+    kind: i64,
+    (from, to): (i64, i64),
+    count: i64,
+    at: i64,
+    root: &[u8],
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(before);
+    for number in [kind, from, to, count, at] {
+        hash.update(number.to_le_bytes());
+    }
+    hash.update(root);
+    hash.finalize().into()
+}
+
+#[async_trait]
+impl Chain for Sqlite {
+    async fn verify(
+        &self,
+        head: Option<&str>,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<Verified, Error> {
+        self.past.verify(head, progress).await
+    }
+    async fn head(&self) -> Result<String, Error> {
+        self.past.head().await
+    }
+}
+
+#[async_trait]
+impl Chain for Reader {
+    async fn verify(
+        &self,
+        head: Option<&str>,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<Verified, Error> {
+        Check::new(&self.pool, head, progress).run().await
+    }
+
+    async fn head(&self) -> Result<String, Error> {
+        let head: Option<Vec<u8>> =
+            sqlx::query_scalar("select hash from chain order by link_id desc limit 1")
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(unavailable)?;
+        Ok(head.map_or_else(String::new, |head| hex(&head)))
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A comparison under way.
+struct Check<'a> {
+    pool: &'a SqlitePool,
+    wanted: Option<String>,
+    progress: &'a mut (dyn FnMut(u64) + Send),
+    found: Verified,
+    before: Vec<u8>,
+    /// Where the next link of each kind has to begin.
+    next: HashMap<Kind, i64>,
+}
+
+/// A link as it stands in the table.
+struct Kept {
+    link: i64,
+    kind: Kind,
+    from: i64,
+    to: i64,
+    rows: i64,
+    salts: Vec<u8>,
+    digests: Vec<u8>,
+    root: Vec<u8>,
+    pruned: bool,
+}
+
+impl<'a> Check<'a> {
+    fn new(
+        pool: &'a SqlitePool,
+        head: Option<&str>,
+        progress: &'a mut (dyn FnMut(u64) + Send),
+    ) -> Self {
+        let wanted = head.map(str::to_ascii_lowercase);
+        let (found, before, next) = (Verified::default(), Vec::new(), HashMap::new());
+        Self { pool, wanted, progress, found, before, next }
+    }
+
+    async fn run(mut self) -> Result<Verified, Error> {
+        let mut known = self.wanted.is_none();
+        let mut link = 0;
+        // A read of its own for each link: a long one would keep the log from being cut back.
+        while let Some(row) = sqlx::query(
+            "select link_id, kind, from_id, to_id, row_count, made_at, salts, digests, root, hash,
+                 pruned_before is not null
+             from chain where link_id > ? order by link_id limit 1",
+        )
+        .bind(link)
+        .fetch_optional(self.pool)
+        .await
+        .map_err(unavailable)?
+        {
+            let expected = link + 1;
+            link = row.get(0);
+            if link != expected {
+                self.find(expected, format!("links {expected} to {} are gone", link - 1));
+            }
+            self.found.links += 1;
+            self.one(link, &row).await?;
+            known |= self.wanted.as_deref() == Some(hex(&self.before).as_str());
+            (self.progress)(self.found.rows);
+        }
+        if !known {
+            let what = "the head that was given is no link of this chain: it was cut or made anew";
+            self.find(link, what.to_owned());
+        }
+        self.found.head = hex(&self.before);
+        for kind in Kind::ALL {
+            let (table, id) = kind.table();
+            let sql = format!("select count(*) from {table} not indexed where {id} >= ?");
+            let behind: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+                .bind(self.next.get(&kind).copied().unwrap_or(1))
+                .fetch_one(self.pool)
+                .await
+                .map_err(unavailable)?;
+            self.found.behind += u64::try_from(behind).unwrap_or(0);
+            let sql = format!("select count(*) from {table} not indexed where {id} < 1");
+            let before: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+                .fetch_one(self.pool)
+                .await
+                .map_err(unavailable)?;
+            if before > 0 {
+                self.find(link, format!("{before} rows of {table} stand before the chain"));
+            }
+        }
+        Ok(self.found)
+    }
+
+    fn find(&mut self, link: i64, what: String) {
+        if self.found.findings.len() < MOST_FINDINGS {
+            self.found.findings.push(Disagreement { link, what });
+        }
+    }
+
+    async fn one(&mut self, link: i64, row: &SqliteRow) -> Result<(), Error> {
+        let stated: Vec<u8> = row.get(9);
+        let Some(kind) = Kind::of(row.get(1)) else {
+            self.find(link, "covers a kind of rows that there is not".to_owned());
+            self.before = stated;
+            return Ok(());
+        };
+        let kept = Kept {
+            link,
+            kind,
+            from: row.get(2),
+            to: row.get(3),
+            rows: row.get(4),
+            salts: row.get::<Option<Vec<u8>>, _>(6).unwrap_or_default(),
+            digests: row.get::<Option<Vec<u8>>, _>(7).unwrap_or_default(),
+            root: row.get(8),
+            pruned: row.get(10),
+        };
+        let range = (kept.from, kept.to);
+        if hash(&self.before, kind as i64, range, kept.rows, row.get(5), &kept.root)[..] != stated {
+            self.find(link, "does not follow from the link before it".to_owned());
+        }
+        self.before = stated;
+        let begins = self.next.insert(kind, kept.to + 1);
+        if begins.unwrap_or(1) != kept.from {
+            self.find(link, format!("does not begin where the link before it ends: {}", kept.from));
+        }
+        self.rows(&kept).await
+    }
+
+    /// Compares the rows that a link covers with what it says of them.
+    async fn rows(&mut self, kept: &Kept) -> Result<(), Error> {
+        let (table, _) = kept.kind.table();
+        let range = format!("{table} {} to {}", kept.from, kept.to);
+        let mut connection = self.pool.acquire().await.map_err(unavailable)?;
+        let rows = rows(&mut connection, kept.kind, kept.from, kept.to).await?;
+        drop(connection);
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        if kept.pruned {
+            self.found.pruned += u64::try_from(kept.rows).unwrap_or(0);
+            if count > 0 {
+                self.find(kept.link, format!("{range} were pruned, and {count} are there"));
+            }
+            return Ok(());
+        }
+        self.found.rows += rows.len() as u64;
+        if count != kept.rows {
+            self.find(kept.link, format!("{range}: {count} rows where {} were chained", kept.rows));
+        }
+        let mut root = Sha256::new();
+        for row in &rows {
+            let digest = self.content(kept, row);
+            root.update(row.facts);
+            root.update(digest);
+        }
+        if root.finalize()[..] != kept.root && count == kept.rows {
+            self.find(kept.link, format!("{range}: a row was changed"));
+        }
+        Ok(())
+    }
+
+    /// The digest that a row's content has, or had before it was erased.
+    fn content(&mut self, kept: &Kept, row: &Seen) -> [u8; SALT] {
+        let mut digest = [0; SALT];
+        if !kept.kind.has_content() {
+            return digest;
+        }
+        let (table, _) = kept.kind.table();
+        let place = usize::try_from(row.id - kept.from).unwrap_or(0) * SALT;
+        let part = |blob: &[u8]| blob.get(place..place + SALT).map(<[u8]>::to_vec);
+        if let Some(stated) = part(&kept.digests) {
+            digest.copy_from_slice(&stated);
+        }
+        let salt = part(&kept.salts).filter(|salt| salt.iter().any(|byte| *byte != 0));
+        match salt {
+            Some(salt) if content_digest(&salt, &row.content) != digest => {
+                self.find(kept.link, format!("{table} {}: its content was changed", row.id));
+            }
+            None if !row.erased => {
+                let what = format!("{table} {}: has a content again after it was erased", row.id);
+                self.find(kept.link, what);
+            }
+            None => self.found.erased += 1,
+            Some(_) => {}
+        }
+        digest
+    }
+}
