@@ -24,6 +24,7 @@ use crate::http::tls::{self, Certificate};
 use crate::http::{self, Access, Admin, ApiLimits, Operator, Patience, Webhook, telemetry};
 use crate::intake::{self, Intake};
 use crate::model::{Allowance, AllowanceKind, Clock, RuleId, RulesVersion, UserId};
+use crate::notify;
 use crate::repair::{self, Repair};
 use crate::retention::{self, Days};
 use crate::rules::{self, CompiledRules};
@@ -223,8 +224,19 @@ impl App {
         }));
         let pruning = prune_for_ever(Arc::clone(&store), Arc::clone(&pruning_clock), days(config));
         tasks.spawn(stop.clone().run_until_cancelled_owned(pruning));
-        let following = follow_for_ever(Arc::clone(&store), pruning_clock);
+        let notify_clock = Arc::clone(&pruning_clock);
+        let following = follow_for_ever(Arc::clone(&store), Arc::clone(&pruning_clock));
         tasks.spawn(stop.clone().run_until_cancelled_owned(following));
+        if let Some(options) = notify_options(config) {
+            let worker = Arc::clone(&worker);
+            let halted = move || {
+                let halted = worker.status().halted?;
+                Some(notify::Halt { why: halted.why, needs_person: halted.needs_person })
+            };
+            let telling =
+                notify::run(options, Arc::clone(&store) as _, notify_clock, Box::new(halted));
+            tasks.spawn(stop.clone().run_until_cancelled_owned(telling));
+        }
         tasks.close();
         tracing::info!(
             callbacks = %callbacks.address(),
@@ -324,7 +336,7 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
 /// How long the configuration wants what kept.
 #[must_use]
 pub fn days(config: &Config) -> Days {
-    let config::Retention { text_days, matched_text_days, rows_days } = config.retention;
+    let config::Retention { text_days, matched_text_days, rows_days, .. } = config.retention;
     Days { text: text_days, matched_text: matched_text_days, rows: rows_days }
 }
 
@@ -517,6 +529,20 @@ fn client(config: &Config, clock: Arc<dyn Clock>) -> Result<Client> {
     Ok(Client::new(options, clock)?)
 }
 
+/// Who is told what, if anybody is.
+fn notify_options(config: &Config) -> Option<notify::Options> {
+    let wanted = &config.notify;
+    Some(notify::Options {
+        url: wanted.url.get()?.clone(),
+        form: wanted.form,
+        secret: wanted.secret.get().cloned(),
+        telegram_chat: wanted.telegram_chat.clone(),
+        allow_private: wanted.allow_private,
+        queue_age: Duration::from_secs(wanted.queue_age_seconds),
+        summary_minute: wanted.summary_minute(),
+    })
+}
+
 fn verifier(config: &Config) -> Verifier {
     Verifier::new(VerifierOptions {
         app_id: config.chat.sdk_app_id,
@@ -545,6 +571,11 @@ async fn start_intake(
     let options = intake::Options {
         enforce: config.recall.mode == RecallMode::Live,
         identifier: config.chat.identifier.as_str().into(),
+        store_text: match config.retention.store_text {
+            config::StoreText::All => intake::StoreText::All,
+            config::StoreText::Matched => intake::StoreText::Matched,
+            config::StoreText::None => intake::StoreText::None,
+        },
         guard: intake::Limits {
             trip_share: config.guard.trip_share,
             trip_min_senders: config.guard.trip_min_senders,

@@ -17,6 +17,7 @@
 //! | 3 | [`worker`] | the recall queue: what goes next, how fast, and what an answer means |
 //! | 4 | [`repair`] | what the callbacks missed: found by sequence, pulled from history |
 //! | 3 | [`backtest`] | a candidate rule set over stored messages, compared |
+//! | 3 | [`notify`] | telling a person what needs one: webhooks and chat tools |
 //! | 3 | [`retention`] | letting go: of what is old, and of what a person wants gone |
 //! | 3 | [`sweep`] | retroactive recalls: planned, looked at, applied |
 //! | 4 | [`http`] | the listeners and their routes |
@@ -37,6 +38,7 @@ pub mod config;
 pub mod http;
 pub mod intake;
 pub mod model;
+pub mod notify;
 pub mod repair;
 pub mod retention;
 pub mod rules;

@@ -12,8 +12,14 @@ use super::Config;
 const DEFAULT_PATHS: [&str; 2] = ["quell.toml", "/etc/quell/quell.toml"];
 const ENV_PREFIX: &str = "QUELL__";
 /// Keys that hold a secret: each may also be given as `<key>_file`, whose content is the value.
-const SECRET_KEYS: [&str; 4] =
-    ["admin.token", "admin.read_token", "chat.secret_key", "chat.callback_token"];
+const SECRET_KEYS: [&str; 6] = [
+    "admin.token",
+    "admin.read_token",
+    "chat.secret_key",
+    "chat.callback_token",
+    "notify.url",
+    "notify.secret",
+];
 
 /// What the caller adds to the file.
 #[derive(Clone, Debug, Default)]

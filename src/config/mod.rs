@@ -10,6 +10,7 @@ mod guard;
 mod history;
 mod load;
 mod log;
+pub mod notify;
 mod recall;
 mod retention;
 mod rules;
@@ -27,8 +28,9 @@ pub use guard::Guard;
 pub use history::History;
 pub use load::{Error, Loaded, Mistake, Overrides, load, load_str, secrets_among};
 pub use log::{Log, LogFormat};
+pub use notify::Notify;
 pub use recall::{Recall, RecallMode};
-pub use retention::Retention;
+pub use retention::{Retention, StoreText};
 pub use rules::Rules;
 pub use secret::{Secret, Secrets};
 pub use server::Server;
@@ -47,6 +49,7 @@ pub struct Config {
     pub rules: Rules,
     pub guard: Guard,
     pub retention: Retention,
+    pub notify: Notify,
     pub log: Log,
 }
 
@@ -63,6 +66,7 @@ impl Config {
         self.store.check(&mut found);
         self.guard.check(&mut found);
         self.retention.check(&mut found);
+        self.notify.check(&mut found);
         self.log.check(&mut found);
         found
     }

@@ -4,10 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mistake, require};
 
+/// Whose text is stored at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreText {
+    #[default]
+    All,
+    /// Of messages that a rule matched, in whatever mode.
+    Matched,
+    None,
+}
+
 /// In days; 0 keeps it for ever.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
+    pub store_text: StoreText,
     pub text_days: u32,
     pub matched_text_days: u32,
     pub rows_days: u32,
@@ -15,7 +27,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { text_days: 30, matched_text_days: 30, rows_days: 400 }
+        Self { store_text: StoreText::All, text_days: 30, matched_text_days: 30, rows_days: 400 }
     }
 }
 

@@ -19,8 +19,8 @@ use crate::chat::verify::{Authentic, Rejection, Verifier};
 use crate::chat::wire::{self, Event, Unreadable};
 use crate::model::faults::fault;
 use crate::model::{
-    Action, Allowance, AllowanceKind, Clock, Hit, JobState, Judgement, Message, MessageKey, Mode,
-    RequestedBy, RuleId, Severity, Signals, Timestamp, UserId, Verdict,
+    Action, Allowance, AllowanceKind, Clock, Hit, JobState, Judgement, Mentions, Message,
+    MessageKey, Mode, RequestedBy, RuleId, Severity, Signals, Text, Timestamp, UserId, Verdict,
 };
 use crate::rules::{CompiledRules, Windows};
 use crate::store::{
@@ -46,7 +46,18 @@ pub struct Options {
     pub enforce: bool,
     /// The account that quell calls as: its recalls confirm ours, its own messages are left alone.
     pub identifier: UserId,
+    pub store_text: StoreText,
     pub guard: Limits,
+}
+
+/// Whose text is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreText {
+    #[default]
+    All,
+    /// Of messages that a rule matched, in whatever mode.
+    Matched,
+    None,
 }
 
 /// Takes in callbacks.
@@ -280,7 +291,7 @@ impl Intake {
         // The record goes to the store, so what is told of it afterwards is kept apart.
         let told = told(&message, &judgement);
         let pending = Pending { told, going, trips, unjudged, recall: job.is_some() };
-        (Record { message, judgement, signals, job }, pending)
+        (self.to_store(Record { message, judgement, signals, job }), pending)
     }
 
     /// Does what is left to do once it is known what became of a record.
@@ -316,6 +327,26 @@ impl Intake {
             (signals, judgement)
         }));
         asked.ok()
+    }
+
+    /// Leaves out what is not to be stored: the same that erasing takes away. The digest of the content
+    /// stays, so that repeated and conflicting callbacks are known all the same.
+    fn to_store(&self, mut record: Record) -> Record {
+        let keep = match self.options.store_text {
+            StoreText::All => true,
+            StoreText::Matched => !record.judgement.hits.is_empty(),
+            StoreText::None => false,
+        };
+        if !keep {
+            let message = &mut record.message;
+            message.text = Text::bare("");
+            message.elements.clear();
+            message.cloud_custom_data.clear();
+            message.mentions = Mentions::default();
+            message.operator.clone_from(&message.sender);
+            record.judgement.hits.iter_mut().for_each(|hit| hit.text.clear());
+        }
+        record
     }
 
     /// Lets a rule fall to shadow. Its new jobs are held already; this holds the waiting ones.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::work::Stretch;
 use super::{Shared, lock, metrics, unless_logged};
 use crate::chat::client::{EntryKind, MAX_HISTORY, Page};
-use crate::model::{Message, MsgSeq};
+use crate::model::{Element, Message, MsgSeq};
 use crate::store::{Conversation, ConversationId, Error, Recorded, Seen};
 
 /// Messages looked at in one round.
@@ -121,8 +121,13 @@ pub(super) async fn compare(
     Ok(())
 }
 
-/// Whether what rules read has changed. Parts that history may leave out do not count.
+/// Whether what rules read has changed. Parts that history may leave out do not count, and where the text
+/// is not kept there is nothing to compare.
 fn is_edited(before: &Message, now: &Message) -> bool {
+    let is_blank = |element: &Element| element.content["Text"] == "";
+    if before.text.is_empty() && before.elements.iter().all(is_blank) {
+        return false;
+    }
     let said = |message: &Message| -> Vec<_> {
         message
             .elements

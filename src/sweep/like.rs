@@ -43,7 +43,9 @@ impl Like {
         let text = text.map(|judged| judged.message.text.as_str().to_owned()).unwrap_or_default();
         let model = Likeness::of(&text);
         if model.is_empty() {
-            return Err(Error::Invalid("that message has no letters to compare".into()));
+            return Err(Error::Invalid(
+                "that message has no letters to compare, or its text is not kept".into(),
+            ));
         }
         let mut ids = vec![message_id];
         let mut stretch = store.stretch(Some(self.since)).await?;

@@ -135,3 +135,43 @@ async fn completions_and_pages_are_made_of_what_reads_the_arguments() {
     let page = std::fs::read_to_string(folder.path().join("man/quell-recall.1")).unwrap();
     assert!(page.contains("Recall messages after the fact"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_that_is_not_wanted_is_never_stored() {
+    for (wanted, texts) in [("matched", ["", "bad words", "odd", "shade", ""]), ("none", [""; 5])] {
+        let home = Home::new().await;
+        let set = format!("retention.store_text={wanted}");
+        let app = home.start(&[&set]).await;
+        for (seq, text) in [(1, "harmless canary"), (2, "bad words"), (3, "odd"), (4, "shade")] {
+            assert_eq!(app.callbacks.say("g", seq, text).await, 200);
+        }
+        let other = crate::support::daemon::message("g", 1, "another canary");
+        assert_eq!(app.callbacks.send(&other).await, 200);
+        let again = crate::support::daemon::message("g", 5, "canary said twice");
+        for _ in 0..2 {
+            assert_eq!(app.callbacks.send(&again).await, 200);
+        }
+        app.drain().await;
+        let mut stored = app.column(View::Messages, "text").await;
+        stored.reverse();
+        assert_eq!(stored, texts, "{wanted}");
+        // What was decided is the same, and so is what counts as a repetition or as another content.
+        let mut verdicts = app.column(View::Verdicts, "verdict").await;
+        verdicts.reverse();
+        assert_eq!(verdicts, ["pass", "recall", "flag", "pass", "pass"]);
+        assert_eq!(app.column(View::Conflicts, "text").await, [""]);
+        assert_eq!(app.column(View::Recalls, "state").await, ["recalled"]);
+        let mut matched = app.column(View::Hits, "matched_text").await;
+        matched.reverse();
+        let expected = if wanted == "none" { ["", "", ""] } else { ["bad", "odd", "shade"] };
+        assert_eq!(matched, expected, "{wanted}");
+        let rules = home.path("rules.yaml").display().to_string();
+        let (code, out, err) = said(&home, &app, &["backtest", "--rules", &rules]).await;
+        assert_eq!(code, Some(0), "{err}");
+        let left_out =
+            if wanted == "none" { "5 messages were left out" } else { "2 messages were left out" };
+        assert!(format!("{out}{err}").contains(left_out), "{out}{err}");
+        app.stop().await;
+        assert_eq!(holds(&home, "canary"), Vec::<String>::new());
+    }
+}

@@ -16,6 +16,7 @@ mod events;
 mod faults;
 mod letting_go;
 mod main_path;
+mod notifying;
 mod one_verdict;
 mod operating;
 mod process;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use quell::chat::verify::{Verifier, VerifierOptions, sign};
-use quell::intake::{Intake, Limits, Options};
+use quell::intake::{Intake, Limits, Options, StoreText};
 use quell::model::{Clock, ManualClock, SystemClock};
 use quell::sim::traffic::DEMO_RULES;
 use serde_json::Value;
@@ -108,6 +108,7 @@ async fn intake(
     let options = Options {
         enforce: true,
         identifier: IDENTIFIER.into(),
+        store_text: StoreText::All,
         guard: Limits {
             trip_share: 0.5,
             trip_min_senders: 50,

@@ -201,8 +201,12 @@ async fn prepare<'a>(writing: &mut Writing<'_>, record: &'a Record) -> Result<Pr
     })
 }
 
-/// `MsgBody` as JSON; nothing where it is one plain text element, whose text begins the message's.
+/// `MsgBody` as JSON; nothing where it is one plain text element, whose text begins the message's, or
+/// where it is not to be stored.
 fn body(message: &Message) -> Option<String> {
+    if message.elements.is_empty() {
+        return None;
+    }
     if let [Element { msg_type, content }] = message.elements.as_slice()
         && msg_type == "TIMTextElem"
         && content.as_object().is_some_and(|fields| fields.len() == 1)
