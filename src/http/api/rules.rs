@@ -15,6 +15,9 @@ use crate::chat::wire;
 use crate::model::{Hit, Text, Timestamp};
 use crate::rules::{CompiledRules, RuleSummary, Windows};
 
+/// The longest text that is explained; Chat's own limit is far below (page `limits`).
+const MOST_TEXT_CHARS: usize = 32_768;
+
 /// The rules in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Rules {
@@ -149,6 +152,9 @@ pub(super) async fn explain(
 ) -> Answer<Explained> {
     let rules = admin.operator.rules();
     match (question.text, question.callback) {
+        (Some(text), None) if text.chars().count() > MOST_TEXT_CHARS => {
+            Err(Problem::unfit("a text has at most 32768 characters"))
+        }
         (Some(text), None) => Ok(Json(of_text(&rules, &text))),
         (None, Some(callback)) => {
             let now = admin.clock.now();
