@@ -15,11 +15,11 @@
 //! | 2 | [`chat`] | Chat's protocol: callbacks verified and read, REST calls made |
 //! | 3 | [`intake`] | the one path a message takes, from bytes to recorded |
 //! | 3 | [`worker`] | the recall queue: what goes next, how fast, and what an answer means |
-//! | 4 | [`repair`] | what the callbacks missed: found by sequence, pulled from history |
 //! | 3 | [`backtest`] | a candidate rule set over stored messages, compared |
 //! | 3 | [`notify`] | telling a person what needs one: webhooks and chat tools |
 //! | 3 | [`retention`] | letting go: of what is old, and of what a person wants gone |
 //! | 3 | [`sweep`] | retroactive recalls: planned, looked at, applied |
+//! | 4 | [`repair`] | what the callbacks missed: found by sequence, pulled from history |
 //! | 4 | [`http`] | the listeners and their routes |
 //! | 4 | [`sim`] | a simulated Chat to try things against |
 //! | 5 | [`app`] | builds everything from the configuration, owns start and stop |

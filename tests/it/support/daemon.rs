@@ -18,6 +18,9 @@ use tokio::process::{Child, Command};
 
 use super::{ADMIN, APP_ID, KEY};
 
+/// How long a wait for the worker goes without a look at the database.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 pub(crate) const TOKEN: &str = "callback-token-of-the-tests";
 
 /// `红包` and `bad` are recalled, `odd` is flagged, `shade` hits in shadow.
@@ -207,7 +210,8 @@ impl TestApp {
             if unfinished.iter().all(|(state, _)| state == "held") {
                 return;
             }
-            status.changed().await.unwrap();
+            // What a job ends as may be written without the worker's state being another for it.
+            let _ = tokio::time::timeout(LOOK_AGAIN, status.changed()).await;
         }
     }
 
