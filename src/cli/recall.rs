@@ -23,7 +23,8 @@ use crate::sweep::{Asked, Sequences};
 /// cannot be undone.
 #[derive(Debug, clap::Args)]
 #[command(
-    group = ArgGroup::new("which").required(true).args(["seq", "sender", "rule", "like", "plan"]),
+    group = ArgGroup::new("which").required(true)
+        .args(["seq", "message", "sender", "rule", "like", "plan"]),
     after_help = "\
 Examples:
   quell recall --group '@TGS#EXAMPLE' --seq 5,7,10-20   these messages, recorded or not
@@ -38,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     reach: Reach,
     /// Of this group alone
-    #[arg(long, value_name = "GROUP_ID", conflicts_with_all = ["like", "plan"])]
+    #[arg(long, value_name = "GROUP_ID", conflicts_with_all = ["message", "like", "plan"])]
     group: Option<String>,
     /// A topic of the group
     #[arg(long, value_name = "TOPIC_ID", requires = "seq")]
@@ -46,6 +47,9 @@ pub struct Args {
     /// Sequences of the group: 5,7,10-20
     #[arg(long, value_name = "LIST", requires = "group")]
     seq: Option<Sequences>,
+    /// A recorded message, by the number that the records give it
+    #[arg(long, value_name = "MESSAGE_ID")]
+    message: Option<i64>,
     /// Messages of this sender
     #[arg(long, value_name = "USER_ID", requires = "since")]
     sender: Option<String>,
@@ -53,10 +57,10 @@ pub struct Args {
     #[arg(long, value_name = "RULE_ID", requires = "since")]
     rule: Option<String>,
     /// A message and those nearly the same, over all groups
-    #[arg(long, value_name = "GROUP[/TOPIC]/SEQ")]
+    #[arg(long, value_name = "GROUP[/TOPIC]/SEQ|MESSAGE_ID")]
     like: Option<String>,
     /// Messages received from then on: 2h, 7d, or 2026-05-01T18:30Z [default for --like: 24h]
-    #[arg(long, value_name = "SPAN|TIME", conflicts_with_all = ["seq", "plan"])]
+    #[arg(long, value_name = "SPAN|TIME", conflicts_with_all = ["seq", "message", "plan"])]
     since: Option<Since>,
     /// A plan that was made before
     #[arg(long, value_name = "N")]
@@ -124,6 +128,7 @@ impl Args {
             group: self.group.clone(),
             topic: self.topic.clone(),
             seq: self.seq.as_ref().map(Sequences::to_string),
+            message_id: self.message,
             sender: self.sender.clone(),
             rule: self.rule.clone(),
             like: self.like.clone(),

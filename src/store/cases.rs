@@ -64,6 +64,8 @@ pub struct Case {
     pub group_id: String,
     pub topic_id: String,
     pub group_type: String,
+    /// Whether this life of its group or topic ended: no call reaches its messages any more.
+    pub is_destroyed: bool,
     pub msg_seq: MsgSeq,
     pub sender: String,
     pub sent_at: Timestamp,

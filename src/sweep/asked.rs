@@ -15,8 +15,10 @@ use crate::store::{Error, Meant};
 /// How far back near-duplicates are sought where nothing is said.
 const LIKE_SINCE: Duration = Duration::from_hours(24);
 
-/// Which messages shall be recalled: by sequence, by sender, by rule, or like another message.
-/// Exactly one of these four.
+const WAYS: &str = "say which messages: one of seq, message_id, sender, rule, like";
+
+/// Which messages shall be recalled: by sequence, by its number in the records, by sender, by rule, or
+/// like another message. Exactly one of these five.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = PlanRequest)]
@@ -28,11 +30,14 @@ pub struct Asked {
     /// `5,7,10-20`, of a group or topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<String>,
+    /// One recorded message, whichever life of its group it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// `GROUP/SEQ` or `GROUP/TOPIC/SEQ`.
+    /// `GROUP/SEQ` or `GROUP/TOPIC/SEQ` of the group's latest life, or a `message_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub like: Option<String>,
     /// Milliseconds since 1970, UTC.
@@ -46,8 +51,9 @@ impl Asked {
     pub(super) fn meant(&self, now: Timestamp) -> Result<Result<Meant, Like>, Error> {
         let nonsense = |why: &str| Err(Error::Invalid(why.to_owned()));
         let ways = [&self.seq, &self.sender, &self.rule, &self.like];
-        if ways.iter().filter(|way| way.is_some()).count() != 1 {
-            return nonsense("say which messages: one of seq, sender, rule, like");
+        let said = ways.iter().filter(|way| way.is_some()).count();
+        if said + usize::from(self.message_id.is_some()) != 1 {
+            return nonsense(WAYS);
         }
         if self.since.is_some_and(|since| since > now) {
             return nonsense("since lies ahead");
@@ -62,6 +68,12 @@ impl Asked {
             }
             let topic = self.topic.clone().unwrap_or_default();
             return Ok(Ok(Meant::Sequences { group, topic, seqs: seqs.0, at: now }));
+        }
+        if let Some(message_id) = self.message_id {
+            if self.group.is_some() || self.topic.is_some() || self.since.is_some() {
+                return nonsense("message_id says it all: leave group, topic and since out");
+            }
+            return Ok(Ok(Meant::Ids(vec![message_id])));
         }
         if self.topic.is_some() {
             return nonsense("a topic goes with sequences alone");
@@ -80,7 +92,7 @@ impl Asked {
         Ok(Ok(match (&self.sender, &self.rule) {
             (Some(sender), _) => Meant::Sender { sender: sender.clone(), group, since },
             (_, Some(rule)) => Meant::Rule { rule: rule.clone(), group, since },
-            _ => return nonsense("say which messages: one of seq, sender, rule, like"),
+            _ => return nonsense(WAYS),
         }))
     }
 }
@@ -172,6 +184,10 @@ mod tests {
         let cases = [
             (Asked::default(), "one of"),
             (Asked { seq: some("5"), ..Asked::default() }, "a group"),
+            (Asked { seq: some("5"), message_id: Some(5), ..Asked::default() }, "one of"),
+            (Asked { message_id: Some(5), group: some("g"), ..Asked::default() }, "leave group"),
+            (Asked { message_id: Some(5), since, ..Asked::default() }, "leave group"),
+            (Asked { like: some("0"), ..Asked::default() }, "GROUP/SEQ"),
             (Asked { sender: some("u"), ..Asked::default() }, "since when"),
             (Asked { sender: some("u"), rule: some("r"), since, ..Asked::default() }, "one of"),
             (Asked { rule: some("r"), topic: some("t"), since, ..Asked::default() }, "topic"),

@@ -12,20 +12,33 @@ const PAGE: usize = 2_000;
 /// A message, and since when others like it are sought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Like {
-    /// Group, and topic if any: either may hold a slash.
-    place: String,
-    seq: MsgSeq,
+    of: Model,
     since: Timestamp,
+}
+
+/// What others are compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Model {
+    /// In the records.
+    Message(i64),
+    /// In the latest life of a group, and of a topic if any: either's name may hold a slash.
+    Sequence { place: String, seq: MsgSeq },
 }
 
 impl Like {
     pub(super) fn parse(text: &str, since: Timestamp) -> Result<Self, Error> {
+        if let Some(message) = text.parse().ok().filter(|message| *message > 0) {
+            return Ok(Self { of: Model::Message(message), since });
+        }
         let parts = text.rsplit_once('/').filter(|(place, _)| !place.is_empty());
         let seq = |text: &str| text.parse::<u32>().ok().filter(|seq| *seq > 0);
         match parts.and_then(|(place, text)| Some((place, seq(text)?))) {
-            Some((place, seq)) => Ok(Self { place: place.to_owned(), seq: seq.into(), since }),
+            Some((place, seq)) => {
+                let of = Model::Sequence { place: place.to_owned(), seq: seq.into() };
+                Ok(Self { of, since })
+            }
             None => Err(Error::Invalid(format!(
-                "{text:?} names no message: write GROUP/SEQ or GROUP/TOPIC/SEQ"
+                "{text:?} names no message: write GROUP/SEQ, GROUP/TOPIC/SEQ or a message_id"
             ))),
         }
     }
@@ -39,9 +52,11 @@ impl Like {
         let message_id = self.message(store).await?;
         let this = Stretch { after: message_id - 1, until: message_id };
         let page = store.judged(this, 1, None).await?;
-        let text = page.map(JudgedPage::messages).transpose()?.and_then(|mut page| page.pop());
-        let text = text.map(|judged| judged.message.text.as_str().to_owned()).unwrap_or_default();
-        let model = Likeness::of(&text);
+        let found = page.map(JudgedPage::messages).transpose()?.and_then(|mut page| page.pop());
+        let Some(found) = found else {
+            return Err(Error::Invalid(format!("no message {message_id} is recorded")));
+        };
+        let model = Likeness::of(found.message.text.as_str());
         if model.is_empty() {
             return Err(Error::Invalid(
                 "that message has no letters to compare, or its text is not kept".into(),
@@ -67,13 +82,16 @@ impl Like {
 
     /// The id of the message itself.
     async fn message(&self, store: &(impl Plans + ?Sized)) -> Result<i64, Error> {
-        let splits =
-            self.place.match_indices('/').map(|(at, _)| (&self.place[..at], &self.place[at + 1..]));
-        for (group, topic) in std::iter::once((self.place.as_str(), "")).chain(splits) {
+        let (place, seq) = match &self.of {
+            Model::Message(message_id) => return Ok(*message_id),
+            Model::Sequence { place, seq } => (place, *seq),
+        };
+        let splits = place.match_indices('/').map(|(at, _)| (&place[..at], &place[at + 1..]));
+        for (group, topic) in std::iter::once((place.as_str(), "")).chain(splits) {
             let which = Meant::Sequences {
                 group: group.to_owned(),
                 topic: topic.to_owned(),
-                seqs: vec![self.seq],
+                seqs: vec![seq],
                 at: self.since,
             };
             let found = store.meant(&which, 1).await?;
@@ -81,7 +99,7 @@ impl Like {
                 return Ok(message_id);
             }
         }
-        Err(Error::Invalid(format!("no message {} of {} is recorded", self.seq, self.place)))
+        Err(Error::Invalid(format!("no message {seq} of {place} is recorded")))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The dashboard over plain HTTP: who gets in, what every answer says to browsers, what forms do.
 //! What it looks like and how it moves is `tests/browser`.
 
+use quell::model::{Clock, SystemClock};
 use quell::store::View;
 use reqwest::header::{ACCEPT_LANGUAGE, COOKIE, HeaderMap, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
+use serde_json::json;
 
-use crate::support::daemon::{Home, TestApp};
+use crate::support::daemon::{Home, TestApp, message};
 
 const TOKENS: [&str; 2] = ["admin.token=operate", "admin.read_token=look"];
 
@@ -225,7 +227,7 @@ async fn buttons_do_what_the_api_does() {
     assert_eq!(act("release", "back=/".into()).await.0, 404, "of no job at all");
     assert_eq!(act("explode", "back=/".into()).await.0, 404);
     assert_eq!(act("release", "job=x".into()).await.0, 422);
-    let went = act("recall", "group=g&topic=&seq=4&back=/messages/4".into()).await;
+    let went = act("recall", "message=4&back=/messages/4".into()).await;
     assert_eq!(went, (303, "/messages/4?done=recalling".into()));
     while home.sim.recalled().len() < 3 {
         tokio::task::yield_now().await;
@@ -233,7 +235,7 @@ async fn buttons_do_what_the_api_does() {
     app.drain().await;
     let recalled: Vec<u64> = home.sim.recalled().iter().map(|key| key.msg_seq).collect();
     assert_eq!(recalled, [1, 2, 4]);
-    assert_eq!(act("recall", "group=g&topic=&seq=4&back=/".into()).await.0, 409, "already gone");
+    assert_eq!(act("recall", "message=4&back=/".into()).await.0, 409, "already gone");
     assert_eq!(act("wrong", "message=1&rule=bait&back=/messages/1".into()).await.0, 303);
     assert_eq!(act("right", "message=2&rule=bait&back=/messages/2".into()).await.0, 303);
     assert!(browser.page("/messages/2").await.contains("Right <span class=\"faint\">"));
@@ -249,7 +251,7 @@ async fn buttons_do_what_the_api_does() {
     assert_eq!(went, (303, "/messages/1?done=exempted".into()));
     assert_eq!(app.callbacks.say("g", 6, "bad").await, 200);
     assert_eq!(app.column(View::Messages, "verdict").await[..2], ["pass", "pass"]);
-    let went = act("sweep", "group=g&topic=&seq=1".into()).await;
+    let went = act("sweep", "message=1".into()).await;
     let plan = browser.page(&went.1).await;
     assert!(went.1.starts_with("/plans/") && plan.contains("already recalled"), "{plan}");
     let csv = browser.get("/lists/recalls.csv").await;
@@ -261,6 +263,42 @@ async fn buttons_do_what_the_api_does() {
     assert_eq!(location(&browser.get("/search?q=g/4").await), "/messages/4");
     assert_eq!(location(&browser.get("/search?q=mallory").await), "/lists/messages?sender=mallory");
     assert!(browser.page("/search?q=nobody").await.contains("Nothing is kept"));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_recall_from_the_page_never_reaches_a_group_that_came_under_the_same_id() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    let said = "every day three hundred for liking videos, write to our teacher anna now";
+    assert_eq!(app.callbacks.say("g", 1, said).await, 200);
+    let browser = Browser::of(&app);
+    assert!(browser.page("/messages/1").await.contains("/act/recall"));
+    let gone_at = SystemClock.now().millis() + 1;
+    let destroyed = json!({
+        "CallbackCommand": "Group.CallbackAfterGroupDestroyed", "GroupId": "g", "Type": "Public",
+        "EventTime": gone_at,
+    });
+    assert_eq!(app.callbacks.send(&destroyed).await, 200);
+    let mut again = message("g", 1, "welcome to the new group");
+    again["EventTime"] = json!(gone_at + 1000);
+    assert_eq!(app.callbacks.send(&again).await, 200);
+    let page = browser.page("/messages/1").await;
+    assert!(!page.contains("/act/recall") && page.contains("(destroyed since"), "{page}");
+    assert!(browser.page("/messages/2").await.contains("/act/recall"));
+    // A page that was open meanwhile still has its buttons.
+    let answer = browser.post("/act/recall", "message=1&back=/messages/1").await;
+    assert_eq!(answer.status(), 409);
+    assert!(answer.text().await.unwrap().contains("group destroyed"));
+    let plan = location(&browser.post("/act/sweep", "message=1").await);
+    let plan = browser.page(&plan).await;
+    assert!(plan.contains("group destroyed") && plan.contains("teacher anna"), "{plan}");
+    assert!(!plan.contains("welcome") && !plan.contains("/act/apply"), "{plan}");
+    assert_eq!(browser.post("/act/recall", "group=g&seq=1").await.status(), 404);
+    assert_eq!(browser.post("/act/sweep", "group=g&seq=1").await.status(), 404);
+    app.drain().await;
+    assert_eq!(home.recall_calls(), 0);
+    assert!(app.column(View::Recalls, "state").await.is_empty());
     app.stop().await;
 }
 

@@ -218,6 +218,10 @@ async fn near_duplicates_are_found_in_all_groups() {
     assert!(
         refused(&app, json!({"like": "g/77"})).await.contains("no message 77 of g is recorded")
     );
+    let same = plan(&app, json!({"like": "1"})).await;
+    assert_eq!(same["messages"], 3, "by its number in the records");
+    let unknown = refused(&app, json!({"like": "99"})).await;
+    assert!(unknown.contains("no message 99 is recorded"), "{unknown}");
     app.stop().await;
 }
 
@@ -236,8 +240,9 @@ async fn nonsense_is_refused() {
         assert_eq!(ask(path, "read", json!({})).await.0, 403, "{path}");
     }
     let cases = [
-        (json!({}), "one of seq, sender, rule, like"),
+        (json!({}), "one of seq, message_id, sender, rule, like"),
         (json!({"seq": "5"}), "say which"),
+        (json!({"message_id": 5}), "no message is meant"),
         (json!({"seq": "9-5", "group": "g"}), "runs backwards"),
         (json!({"sender": "nobody", "since": 0}), "no message is meant"),
         (json!({"sender": "nobody"}), "since when"),

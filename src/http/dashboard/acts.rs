@@ -22,9 +22,6 @@ struct Form {
     job: Option<JobId>,
     plan: Option<PlanId>,
     message: Option<i64>,
-    group: String,
-    topic: String,
-    seq: String,
     sender: String,
     phrase: String,
     rule: String,
@@ -129,7 +126,9 @@ async fn other(dashboard: &Dashboard, by: &By, act: &str, form: &Form) -> Result
             Led::Back("reset")
         }
         "recall" => {
-            let asked = Asked { seq: some(&form.seq), ..of_group(form) };
+            // By its number: its group may have been destroyed and its sequence used again since.
+            let message_id = Some(form.message.ok_or(Wrong::Unknown)?);
+            let asked = Asked { message_id, ..Asked::default() };
             let plan = make(dashboard, by, &asked).await?;
             let made = admin.store.plan(plan).await?.ok_or(Wrong::Late)?;
             if made.recallable == 0 {
@@ -142,14 +141,12 @@ async fn other(dashboard: &Dashboard, by: &By, act: &str, form: &Form) -> Result
         }
         "sweep" => {
             let since = Some(by.at.before(LIKE_SINCE));
-            let asked = if form.sender.is_empty() {
-                let topic =
-                    if form.topic.is_empty() { String::new() } else { format!("/{}", form.topic) };
-                let like = Some(format!("{}{topic}/{}", form.group, form.seq));
-                Asked { like, since, ..Asked::default() }
-            } else {
-                Asked { sender: some(&form.sender), since, ..Asked::default() }
-            };
+            let like = form.message.map(|message| message.to_string());
+            let sender = some(&form.sender);
+            if like.is_none() && sender.is_none() {
+                return Err(Wrong::Unknown);
+            }
+            let asked = Asked { sender, like, since, ..Asked::default() };
             Led::To(format!("/plans/{}", make(dashboard, by, &asked).await?))
         }
         "right" | "wrong" => {
@@ -220,10 +217,6 @@ async fn make(dashboard: &Dashboard, by: &By, asked: &Asked) -> Result<PlanId, E
     let admin = &dashboard.admin;
     let (terms, rules) = (admin.operator.sweep_terms(), admin.operator.rules_version());
     sweep::make(admin.store.as_ref(), by, asked, &terms, rules).await
-}
-
-fn of_group(form: &Form) -> Asked {
-    Asked { group: some(&form.group), topic: some(&form.topic), ..Asked::default() }
 }
 
 fn some(word: &str) -> Option<String> {

@@ -25,8 +25,6 @@ struct Page {
     frame: Frame,
     row: Row,
     message_id: i64,
-    group_id: String,
-    topic_id: String,
     sender_id: String,
     text: Html,
     facts: Facts,
@@ -58,6 +56,7 @@ struct Facts {
     platform: Html,
     from_history: bool,
     online_only: bool,
+    is_destroyed: bool,
     rules_version: Html,
 }
 
@@ -166,8 +165,6 @@ async fn message_page(
         frame: visitor.frame(""),
         message_id,
         row: line(&case),
-        group_id: case.group_id.clone(),
-        topic_id: case.topic_id.clone(),
         sender_id: case.sender.clone(),
         text: hostile::marked(&case.text, &spans(&case.hits)),
         can: can(&case),
@@ -203,6 +200,7 @@ fn facts(case: &Case) -> Facts {
         platform: hostile::excerpt(&case.platform, 40),
         from_history: case.from_history,
         online_only: case.online_only,
+        is_destroyed: case.is_destroyed,
         rules_version: id(&case.rules_version),
     }
 }
@@ -216,6 +214,9 @@ fn can(case: &Case) -> Can {
         Some(JobState::Dead | JobState::Refused) => vec!["retry"],
         Some(JobState::Leased | JobState::Recalled | JobState::Gone) => Vec::new(),
     };
+    if case.is_destroyed {
+        acts.clear();
+    }
     if case.verdict != Verdict::Pass || !case.hits.is_empty() {
         acts.push("review");
     }

@@ -15,7 +15,7 @@ use crate::store::{Case, CaseHit, CaseJob, Cases, Error, LOOK_BACK, NameOf, Want
 /// The columns of a case, of a message `m`, its conversation `c` and its latest job `j`.
 const COLUMNS: &str = "
     m.message_id as message_id, c.group_id as group_id, c.topic_id as topic_id,
-    c.group_type as group_type, coalesce(m.msg_seq, j.msg_seq) as msg_seq,
+    c.group_type as group_type, c.destroyed_at is not null as is_destroyed, coalesce(m.msg_seq, j.msg_seq) as msg_seq,
     coalesce(m.sender, j.sender) as sender, coalesce(m.sent_at, j.sent_at) as sent_at,
     coalesce(m.received_at, j.created_at) as received_at,
     coalesce(m.online_only, 0) as online_only, coalesce(m.source, 0) as source,
@@ -183,6 +183,7 @@ fn case(row: &SqliteRow) -> Case {
         group_id: row.get("group_id"),
         topic_id: row.get("topic_id"),
         group_type: row.get("group_type"),
+        is_destroyed: row.get("is_destroyed"),
         msg_seq: row.get::<i64, _>("msg_seq").try_into().unwrap_or_default(),
         sender: row.get("sender"),
         sent_at: Timestamp(row.get("sent_at")),
