@@ -107,12 +107,14 @@ impl Access {
     /// Who calls, by the headers of a request. The one place where this is decided.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if !self.asks_for_a_token() {
-            self.allows_without_token(headers)?;
+            from_this_machine(headers)?;
+            from_own_page(headers)?;
             return Ok(Caller { role: Role::Operate, actor: actor(headers), by_cookie: false });
         }
         if !headers.contains_key(header::AUTHORIZATION)
             && let Some(session) = self.session(headers)
         {
+            from_own_page(headers)?;
             return Ok(Caller { role: session.role, actor: session.actor, by_cookie: true });
         }
         Ok(Caller { role: self.role_by_token(headers)?, actor: actor(headers), by_cookie: false })
@@ -147,21 +149,30 @@ impl Access {
         let role = self.role_of(given);
         role.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "the token is not valid"))
     }
+}
 
-    /// A page of elsewhere can make a browser here send requests; its name in Host or Origin gives it
-    /// away.
-    #[expect(clippy::unused_self, reason = "it is about access without a token")]
-    fn allows_without_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        for name in [header::HOST, header::ORIGIN] {
-            let Some(value) = headers.get(&name) else { continue };
-            let value = value.to_str().unwrap_or("");
-            if !is_here(value) {
-                let why = format!("{name} {value:?} is not this machine; set admin.token");
-                return Err(Problem::new(StatusCode::FORBIDDEN, why));
-            }
-        }
-        Ok(())
+/// A name of elsewhere can be made to point here, and its pages then count as ours; the name in Host
+/// gives them away.
+fn from_this_machine(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(host) = headers.get(header::HOST) else { return Ok(()) };
+    let host = host.to_str().unwrap_or("");
+    if is_here(host) {
+        return Ok(());
     }
+    let why = format!("host {host:?} is not this machine; set admin.token");
+    Err(Problem::new(StatusCode::FORBIDDEN, why))
+}
+
+/// A page of elsewhere, of another port of this machine too, can make a browser here send requests;
+/// its Origin gives it away. What is no browser sends none.
+fn from_own_page(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    if is_same_origin(headers) {
+        return Ok(());
+    }
+    let origin = origin.to_str().unwrap_or("");
+    let why = format!("the request comes from a page of {origin:?}, not of this listener");
+    Err(Problem::new(StatusCode::FORBIDDEN, why))
 }
 
 /// Whether a browser made the request for a page of this listener. Browsers say so in `Origin` or in
@@ -189,9 +200,8 @@ fn is(given: &str, wanted: Option<&SecretString>) -> bool {
     digest(given).ct_eq(&digest(wanted.expose_secret())).into()
 }
 
-/// Whether a `Host` or an `Origin` names this machine.
+/// Whether a `Host` names this machine.
 fn is_here(name: &str) -> bool {
-    let name = name.split_once("://").map_or(name, |(_, rest)| rest);
     let host = match name.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => name,
@@ -261,8 +271,9 @@ mod tests {
         for (cookie, more, reads, writes) in [
             (&all, ("origin", "https://q.example:8081"), 200, 200),
             (&all, ("sec-fetch-site", "same-origin"), 200, 200),
-            (&all, ("origin", "https://evil.example"), 200, 403),
-            (&all, ("origin", "null"), 200, 403),
+            (&all, ("origin", "https://evil.example"), 403, 403),
+            (&all, ("origin", "https://q.example:3000"), 403, 403),
+            (&all, ("origin", "null"), 403, 403),
             (&all, ("sec-fetch-site", "cross-site"), 200, 403),
             (&all, ("x-other", ""), 200, 403),
             (&all, ("authorization", "Bearer x"), 401, 401),
@@ -289,6 +300,9 @@ mod tests {
             ("rebound.example:8081", "", Err(403)),
             ("localhost.example", "", Err(403)),
             ("127.0.0.1:8081", "https://evil.example", Err(403)),
+            ("localhost:8081", "http://localhost:3000", Err(403)),
+            ("127.0.0.1:8081", "http://localhost:8081", Err(403)),
+            ("127.0.0.1:8081", "http://127.0.0.1", Err(403)),
             ("127.0.0.1:8081", "null", Err(403)),
         ] {
             let mut headers = vec![("host", host)];

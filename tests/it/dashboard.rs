@@ -104,7 +104,14 @@ async fn logging_in_takes_a_token_and_gives_its_role() {
     assert!(ada.page("/?done=paused").await.contains("Recalls are paused."));
     assert_eq!(app.column(View::Operations, "actor").await, ["ada"]);
     // A page of elsewhere has the cookie sent, but not its own origin changed.
-    assert_eq!(ada.post_from("https://evil.example", "/act/resume", "").await.status(), 403);
+    for path in ["/act/resume", "/api/v1/resume"] {
+        for origin in ["https://evil.example", "http://127.0.0.1:3000"] {
+            assert_eq!(ada.post_from(origin, path, "").await.status(), 403, "{origin} {path}");
+        }
+        // Neither does a browser that says nothing about the page count as one of ours.
+        let silent = ada.http.post(format!("{}{path}", ada.url));
+        assert_eq!(ada.send(silent).await.status(), 403, "{path}");
+    }
     assert_eq!(ada.post_from("https://evil.example", "/logout", "").await.status(), 403);
     assert_eq!(reader.post("/logout", "").await.status(), 303);
     assert_eq!(reader.get("/").await.status(), 303, "logged out");
@@ -137,7 +144,12 @@ async fn without_a_token_this_machine_is_let_in_and_nobody_else() {
     assert_eq!(location(&here.get("/login").await), "/");
     let foreign = here.http.get(format!("{}/", here.url)).header("host", "rebound.example:80");
     assert_eq!(here.send(foreign).await.status(), 403);
-    assert_eq!(here.post_from("https://evil.example", "/act/pause", "").await.status(), 403);
+    let other_port = "http://127.0.0.1:3000";
+    for origin in ["https://evil.example", other_port, "http://localhost:3000", "null"] {
+        for path in ["/act/pause", "/api/v1/pause", "/bench"] {
+            assert_eq!(here.post_from(origin, path, "").await.status(), 403, "{origin} {path}");
+        }
+    }
     assert!(app.column(View::Operations, "act").await.is_empty());
     assert_eq!(
         here.post("/act/pause", "back=//evil.example").await.headers()[LOCATION],
