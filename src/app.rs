@@ -199,7 +199,8 @@ impl App {
             },
         };
         let access =
-            Access::new(config.admin.token.get().cloned(), config.admin.read_token.get().cloned());
+            Access::new(config.admin.token.get().cloned(), config.admin.read_token.get().cloned())
+                .over_tls(admin_certificate.is_some());
         let routes = http::admin_routes(admin, access);
         let admin = Listener::start(
             admin_socket,

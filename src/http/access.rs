@@ -23,6 +23,8 @@ pub struct Access {
     pub token: Option<SecretString>,
     /// May read only.
     pub read_token: Option<SecretString>,
+    /// Whether the listener itself speaks TLS.
+    speaks_tls: bool,
     /// Who has logged in with one of them.
     pub(super) sessions: Arc<Sessions>,
 }
@@ -91,7 +93,19 @@ impl Access {
     /// Guarded by these tokens, and by nothing but the place of the caller where there is none.
     #[must_use]
     pub fn new(token: Option<SecretString>, read_token: Option<SecretString>) -> Self {
-        Self { token, read_token, sessions: Arc::default() }
+        Self { token, read_token, speaks_tls: false, sessions: Arc::default() }
+    }
+
+    /// On a listener that speaks TLS itself, or does not.
+    #[must_use]
+    pub fn over_tls(self, speaks_tls: bool) -> Self {
+        Self { speaks_tls, ..self }
+    }
+
+    /// Whether a browser reached us over TLS: ours, or that of a proxy which says so.
+    pub(super) fn is_over_tls(&self, headers: &HeaderMap) -> bool {
+        let forwarded = headers.get("x-forwarded-proto");
+        self.speaks_tls || forwarded.is_some_and(|scheme| scheme == "https")
     }
 
     /// Who calls, if it may do what it asks for: reading takes any role, the rest takes

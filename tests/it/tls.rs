@@ -155,6 +155,35 @@ async fn commands_reach_a_daemon_whose_admin_listener_speaks_tls() {
 }
 
 #[tokio::test]
+async fn a_session_that_began_over_tls_never_travels_without_it() {
+    let home = Home::new().await;
+    write_pair(home.folder.path(), "quell.example");
+    let [cert, key] = settings(&home, "admin");
+    let over_tls: &[&str] = &[&cert, &key, "admin.token=operate"];
+    for (set, proxy, secure) in [
+        (over_tls, "", true),
+        (&["admin.token=operate"], "https", true),
+        (&["admin.token=operate"], "http", false),
+    ] {
+        let app = home.start(set).await;
+        // The certificate is one of this test's own making.
+        let client = reqwest::Client::builder().no_proxy().danger_accept_invalid_certs(true);
+        let client = client.redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let scheme = if set.len() == over_tls.len() { "https" } else { "http" };
+        let origin = format!("{scheme}://{}", app.app().admin_address());
+        for (path, form) in [("/login", "token=operate&name=ada"), ("/logout", "")] {
+            let request = client.post(format!("{origin}{path}")).header("origin", &origin);
+            let answer = request.header("x-forwarded-proto", proxy).body(form).send().await;
+            let answer = answer.unwrap();
+            assert_eq!(answer.status(), 303, "{path}");
+            let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+            assert_eq!(cookie.contains("; Secure"), secure, "{path} {proxy}: {cookie}");
+        }
+        app.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_used_is_a_mistake_of_the_configuration() {
     let home = Home::new().await;
     write_pair(home.folder.path(), "quell.example");

@@ -112,7 +112,8 @@ pub(super) async fn login(
         return page::failure(preferences, StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let mut response = go(local(&given.next));
-    set_cookie(&headers, &mut response, &secret, LASTS);
+    let over_tls = dashboard.access.is_over_tls(&headers);
+    set_cookie(over_tls, &mut response, &secret, LASTS);
     response
 }
 
@@ -124,7 +125,8 @@ pub(super) async fn logout(State(dashboard): State<Dashboard>, headers: HeaderMa
         dashboard.access.sessions.close(secret);
     }
     let mut response = go("/login");
-    set_cookie(&headers, &mut response, "", Duration::ZERO);
+    let over_tls = dashboard.access.is_over_tls(&headers);
+    set_cookie(over_tls, &mut response, "", Duration::ZERO);
     response
 }
 
@@ -145,10 +147,9 @@ fn actor(name: &str) -> String {
     if fits && plain { name.to_owned() } else { "dashboard".to_owned() }
 }
 
-fn set_cookie(headers: &HeaderMap, response: &mut Response, secret: &str, lasts: Duration) {
-    // Behind a proxy that speaks TLS the cookie must not travel without it.
-    let scheme = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    let secure = if scheme == Some("https") { "; Secure" } else { "" };
+fn set_cookie(over_tls: bool, response: &mut Response, secret: &str, lasts: Duration) {
+    // What came over TLS must not travel without it.
+    let secure = if over_tls { "; Secure" } else { "" };
     let age = lasts.as_secs();
     let cookie =
         format!("{COOKIE}={secret}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}");
