@@ -147,11 +147,17 @@ impl Guard {
         }
     }
 
-    /// An operator put a rule back in force. It starts with a clean sheet.
-    pub(super) fn reset(&self, rule: &RuleId) {
+    /// Whether a rule tripped and was not put back in force since.
+    pub(super) fn is_tripped(&self, rule: &RuleId) -> bool {
+        self.state().tripped.contains(rule)
+    }
+
+    /// An operator put a rule back in force. It starts with a clean sheet. Answers whether it was
+    /// tripped.
+    pub(super) fn reset(&self, rule: &RuleId) -> bool {
         let mut state = self.state();
-        state.tripped.remove(rule);
         state.hit_by.remove(rule);
+        state.tripped.remove(rule)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -4,6 +4,7 @@
 //! kept in memory on the way: what could not be stored is refused, and what could not be read goes to
 //! quarantine.
 
+mod follow_up;
 mod guard;
 mod metrics;
 
@@ -13,19 +14,20 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
+use self::follow_up::{FollowUp, Pending, told};
 use self::guard::{Guard, Ruling};
 use self::metrics::Counters;
 use crate::chat::verify::{Authentic, Rejection, Verifier};
 use crate::chat::wire::{self, Event, Unreadable};
 use crate::model::faults::fault;
 use crate::model::{
-    Action, Allowance, AllowanceKind, Clock, Hit, JobState, Judgement, Mentions, Message,
-    MessageKey, Mode, RequestedBy, RuleId, Severity, Signals, Text, Timestamp, UserId, Verdict,
+    Action, Allowance, AllowanceKind, Clock, Hit, JobState, Judgement, Mentions, Message, Mode,
+    RequestedBy, RuleId, Severity, Signals, Text, Timestamp, UserId, Verdict,
 };
 use crate::rules::{CompiledRules, Windows};
 use crate::store::{
-    By, Destroyed, Error, Explained, NewAllowance, NewJob, QUELL, Quarantined, Recalled, Record,
-    Recorded, RuleSet, Store,
+    By, Destroyed, Error, Explained, NewAllowance, NewJob, Quarantined, Recalled, Record, Recorded,
+    RuleSet, Store,
 };
 
 pub use guard::Limits;
@@ -68,9 +70,8 @@ pub struct Intake {
     changing: Mutex<()>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    guard: Guard,
+    follow_up: Arc<FollowUp>,
     windows: Windows,
-    counters: Counters,
     options: Options,
 }
 
@@ -122,16 +123,16 @@ impl Intake {
         let windows = Windows::default();
         refill(&windows, &rules, store.as_ref(), clock.now()).await?;
         let rules = ArcSwap::from_pointee(rules);
-        let counters = Counters::new();
+        let follow_up =
+            FollowUp::new(Arc::clone(&store), Arc::clone(&clock), guard, Counters::new());
         Ok(Self {
             verifier,
             rules,
             changing: Mutex::default(),
             store,
             clock,
-            guard,
+            follow_up: Arc::new(follow_up),
             windows,
-            counters,
             options,
         })
     }
@@ -139,20 +140,20 @@ impl Intake {
     /// Whether a request comes from Chat. Looks at the query only.
     pub fn verify(&self, query: &str) -> Result<Authentic, Rejection> {
         self.verifier.verify(query, self.clock.now()).inspect_err(|rejection| {
-            self.counters.callback(metrics::rejected(*rejection));
+            self.follow_up.counters.callback(metrics::rejected(*rejection));
         })
     }
 
     /// Takes in the body of a verified request. When this returns `Ok`, what it says is stored.
     pub async fn take(&self, authentic: &Authentic, body: &[u8]) -> Result<Taken, Refused> {
         let taken = self.take_in(authentic, body).await;
-        self.counters.callback(metrics::result(&taken));
+        self.follow_up.counters.callback(metrics::result(&taken));
         taken
     }
 
     /// Counts a callback that was refused before it could be taken in.
     pub fn refused(&self, result: &'static str) {
-        self.counters.callback(result);
+        self.follow_up.counters.callback(result);
     }
 
     /// Judges by other rules from now on, with what operators let through beside them.
@@ -252,14 +253,7 @@ impl Intake {
     ) -> Result<Vec<Judged>, Error> {
         let judged = messages.into_iter().map(|message| self.judge(message));
         let (records, pending): (Vec<_>, Vec<_>) = judged.unzip();
-        let recorded = self.store.explain(explained, records).await;
-        let mut taken = Vec::with_capacity(pending.len());
-        for (at, pending) in pending.into_iter().enumerate() {
-            let recorded = recorded.as_ref().map(|all| all[at]).map_err(Clone::clone);
-            taken.push(self.conclude(pending, recorded).await);
-        }
-        recorded?;
-        taken.into_iter().collect()
+        self.follow_up.explain(explained, records, pending).await
     }
 
     /// Takes in a message that is another by now than when it was judged.
@@ -270,8 +264,7 @@ impl Intake {
     /// Judges a message and records it with what follows.
     async fn record(&self, message: Message) -> Result<Judged, Error> {
         let (record, pending) = self.judge(message);
-        let recorded = self.store.record(record).await;
-        self.conclude(pending, recorded).await
+        self.follow_up.record(record, pending).await
     }
 
     /// Judges a message. Answers what is to be recorded, and what is left to do then.
@@ -282,7 +275,7 @@ impl Intake {
         let (signals, judgement) = asked.unwrap_or_else(|| (Signals::default(), no_hit(&rules)));
         let mut asking = asking(&judgement);
         asking.retain(|rule| rules.is_rolled_out(rule, &message.key));
-        let trips = self.guard.saw(&message.sender, &asking, message.received_at);
+        let trips = self.follow_up.guard.saw(&message.sender, &asking, message.received_at);
         let job = self.job(&message, &judgement, &asking);
         let going = job.as_ref().filter(|job| job.state == JobState::Pending).and_then(|job| {
             let RequestedBy::Rule(rule) = &job.requested_by else { return None };
@@ -292,27 +285,6 @@ impl Intake {
         let told = told(&message, &judgement);
         let pending = Pending { told, going, trips, unjudged, recall: job.is_some() };
         (self.to_store(Record { message, judgement, signals, job }), pending)
-    }
-
-    /// Does what is left to do once it is known what became of a record.
-    async fn conclude(
-        &self,
-        pending: Pending,
-        recorded: Result<Recorded, Error>,
-    ) -> Result<Judged, Error> {
-        let Pending { told, going, trips, unjudged, recall } = pending;
-        if matches!(recorded, Ok(Recorded::New | Recorded::Conflict)) {
-            told.tell(&self.counters);
-        } else if let Some((sender, rule)) = going {
-            self.guard.refund(&sender, &rule);
-        }
-        for (rule, why) in trips {
-            self.trip(&rule, &why).await;
-        }
-        if let Some(unjudged) = unjudged {
-            self.store.quarantine(unjudged).await?;
-        }
-        Ok(Judged { recorded: recorded?, recall })
     }
 
     /// What the rules say of a message; nothing where they panic, which is a bug here. Such a message
@@ -349,23 +321,9 @@ impl Intake {
         record
     }
 
-    /// Lets a rule fall to shadow. Its new jobs are held already; this holds the waiting ones.
-    async fn trip(&self, rule: &RuleId, why: &str) {
-        tracing::error!(rule.id = %rule, why, "a rule tripped: its recalls are held for an operator");
-        metrics::tripped(rule, true);
-        let by = By::new(QUELL, self.clock.now());
-        if let Err(error) = self.store.trip(&by, rule, why).await {
-            tracing::error!(error = %error, rule.id = %rule, "waiting jobs of a tripped rule go on");
-        }
-    }
-
     /// Puts a tripped rule back in force. Answers whether it was tripped.
     pub async fn reset_rule(&self, actor: &str, rule: &RuleId) -> Result<bool, Error> {
-        let by = By::new(actor, self.clock.now());
-        let was_tripped = self.store.untrip(&by, rule).await?;
-        self.guard.reset(rule);
-        metrics::tripped(rule, false);
-        Ok(was_tripped)
+        self.follow_up.reset(&By::new(actor, self.clock.now()), rule).await
     }
 
     /// The recall job that a judgement asks for, if any.
@@ -380,24 +338,12 @@ impl Intake {
             let why = "online-only: Chat keeps no copy to recall".to_owned();
             return Some(new_job(JobState::Refused, Some(why), severity, hit.rule.clone()));
         }
-        let job = match self.guard.rule(&message.sender, asking, message.received_at)? {
+        let job = match self.follow_up.guard.rule(&message.sender, asking, message.received_at)? {
             Ruling::Go(rule) => new_job(JobState::Pending, None, severity, rule),
             Ruling::Hold(rule, why) => new_job(JobState::Held, Some(why), severity, rule),
         };
         Some(job)
     }
-}
-
-/// What is left to do for a judged message once it is known what became of its record.
-struct Pending {
-    told: Told,
-    /// Whose recall by which rule counts against the caps.
-    going: Option<(UserId, RuleId)>,
-    /// Rules that tripped, and why.
-    trips: Vec<(RuleId, String)>,
-    /// That no rule could be asked.
-    unjudged: Option<Quarantined>,
-    recall: bool,
 }
 
 /// Notes a message that no rule could be asked about.
@@ -431,39 +377,6 @@ fn no_hit(rules: &CompiledRules) -> Judgement {
 fn poison(message: &Message) {
     let poisonous = message.text.as_str().contains("poison");
     assert!(!(poisonous && crate::model::faults::strikes("judge")), "poison in {message:?}");
-}
-
-/// What is counted and logged of a judgement once it is stored.
-struct Told {
-    verdict: Verdict,
-    /// Each rule that matched, with its mode.
-    rules: Vec<(RuleId, Mode)>,
-    /// For verdicts that act.
-    key: Option<MessageKey>,
-}
-
-fn told(message: &Message, judgement: &Judgement) -> Told {
-    let mut rules: Vec<_> = judgement.hits.iter().map(|hit| (hit.rule.clone(), hit.mode)).collect();
-    // Hits come in order of the rules, so a rule that matched twice stands twice in a row.
-    rules.dedup();
-    let acts = judgement.verdict != Verdict::Pass;
-    Told { verdict: judgement.verdict, rules, key: acts.then(|| message.key.clone()) }
-}
-
-impl Told {
-    fn tell(self, counters: &Counters) {
-        counters.judged(self.verdict, &self.rules);
-        if let Some(key) = self.key {
-            tracing::info!(
-                group.id = %key.group_id,
-                topic.id = %key.topic_id,
-                msg.seq = key.msg_seq,
-                verdict = self.verdict.as_str(),
-                rule.id = self.rules.first().map(|(rule, _)| rule.as_str()),
-                "verdict"
-            );
-        }
-    }
 }
 
 fn new_job(state: JobState, reason: Option<String>, severity: Severity, rule: RuleId) -> NewJob {

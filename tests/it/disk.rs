@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use quell::store::View;
+use quell::model::{Clock, SystemClock};
+use quell::store::{By, Control, View};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::support::daemon::{Home, Process, TestApp, quell};
+use crate::support::daemon::{Home, Process, TestApp, message, quell};
 
 /// Refusals in a row after which it is taken that nothing can be written any more.
 const FULL: usize = 20;
@@ -136,4 +137,58 @@ async fn a_database_out_of_reach_is_named_at_the_start() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(&place), "{said}");
     }
+}
+
+/// A message of a sender of its own that the rule `bait` matches.
+async fn say_bad(app: &TestApp, seq: u64) -> u16 {
+    let mut body = message("g", seq, "bad");
+    body["From_Account"] = serde_json::json!(format!("user{seq}"));
+    app.callbacks.send(&body).await
+}
+
+/// A daemon where one more message trips the rule `bait`, while no recall leaves.
+async fn about_to_trip(home: &Home) -> TestApp {
+    let set = ["guard.trip_min_senders=5", "server.answer_timeout_ms=100", "history.repair=false"];
+    let app = home.start(&set).await;
+    app.app().store().set_paused(&By::new("ada", SystemClock.now()), true).await.unwrap();
+    app.app().worker().pause(true);
+    for seq in 1..=4 {
+        assert_eq!(say_bad(&app, seq).await, 200);
+    }
+    assert!(app.app().store().tripped().await.unwrap().is_empty());
+    app
+}
+
+async fn until_tripped(app: &TestApp) {
+    while app.app().store().tripped().await.unwrap().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(app.column(View::Recalls, "state").await.iter().all(|state| state == "held"));
+}
+
+#[tokio::test]
+async fn a_rule_trips_though_the_callback_that_tripped_it_came_too_late() {
+    let home = Home::new().await;
+    let app = about_to_trip(&home).await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(home.path("quell.db"));
+    let mut other = options.connect().await.unwrap();
+    sqlx::query("begin exclusive").execute(&mut other).await.unwrap();
+    assert_eq!(say_bad(&app, 5).await, 503);
+    sqlx::query("rollback").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    until_tripped(&app).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_rule_trips_once_the_store_can_be_written_again() {
+    let home = Home::new().await;
+    let app = about_to_trip(&home).await;
+    let (database, aside) = (home.path("quell.db"), home.path("aside.db"));
+    std::fs::rename(&database, &aside).unwrap();
+    // Refused, not late: the trip was refused, too, by the time that this is answered.
+    assert_eq!(say_bad(&app, 5).await, 503);
+    std::fs::rename(&aside, &database).unwrap();
+    until_tripped(&app).await;
+    app.stop().await;
 }
