@@ -39,6 +39,8 @@ macro_rules! contract_tests {
             within_the_second_of_the_end_the_sequence_tells_the_life,
             a_moderators_recall_does_not_make_ours_of_it,
             what_a_tripped_rule_asks_for_is_held,
+            a_lease_of_a_tripped_rule_comes_back_held,
+            a_sweeps_lease_ends_with_its_plan,
             quarantine_is_bounded,
             pages_go_backwards_through_everything,
             what_waits_is_told_to_the_worker,
@@ -580,6 +582,64 @@ pub(super) async fn what_a_tripped_rule_asks_for_is_held(store: &dyn Store) {
     let acts = rows(store, View::Operations).await;
     let acts: Vec<_> = acts.rows.iter().map(|row| text(acts.cell(row, "act"))).collect();
     assert_eq!(acts, ["rule reset", "jobs release", "rule tripped"]);
+}
+
+/// A lease that did not leave, and one that a crash broke off.
+pub(super) async fn a_lease_of_a_tripped_rule_comes_back_held(store: &dyn Store) {
+    let by = By::new("quell", NOW);
+    let mut events = store.subscribe().await.unwrap();
+    store.record(record(key("g", "", 1), "bad", true)).await.unwrap();
+    let unsent = lease_all(store).await;
+    store.record(record(key("g", "", 2), "bad", true)).await.unwrap();
+    let broken_off = lease_all(store).await;
+    store.trip(&by, &"bait".into(), "too much").await.unwrap();
+    let mut unwanted = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let JobEvent::Unwanted(leased) = event {
+            unwanted.extend(leased);
+        }
+    }
+    let leased = [&unsent, &broken_off].map(|lease| (lease.jobs[0].job_id, lease.jobs[0].lease));
+    assert_eq!(unwanted, leased);
+    store.unlease(unsent).await.unwrap();
+    assert_eq!(states(store).await, ["leased", "held"]);
+    store.recover(NOW).await.unwrap();
+    assert_eq!(states(store).await, ["held", "held"]);
+    assert_eq!(waiting(store).await, []);
+    let recalls = rows(store, View::Recalls).await;
+    for row in &recalls.rows {
+        assert_eq!(text(recalls.cell(row, "reason")), "rule tripped");
+        assert_eq!(text(recalls.cell(row, "finished_at")), "null");
+    }
+    // What an operator releases goes out, and what an operator wants comes first.
+    store.change_jobs(&by, JobChange::Release, &JobFilter::default()).await.unwrap();
+    let lease = lease_all(store).await;
+    assert_eq!(lease.jobs.len(), 2);
+    store.change_jobs(&by, JobChange::Cancel, &JobFilter::default()).await.unwrap();
+    store.unlease(lease).await.unwrap();
+    assert_eq!(states(store).await, ["cancelled", "cancelled"]);
+}
+
+pub(super) async fn a_sweeps_lease_ends_with_its_plan(store: &dyn Store) {
+    let by = By::new("ada", NOW);
+    let plan = keep(store, 1..=1).await;
+    store.apply(&by, plan).await.unwrap();
+    store.step(plan, 9, NOW).await.unwrap();
+    let unsent = lease_all(store).await;
+    let other = keep(store, 2..=2).await;
+    store.apply(&by, other).await.unwrap();
+    store.step(other, 9, NOW).await.unwrap();
+    lease_all(store).await;
+    store.cancel(&by, plan).await.unwrap();
+    store.cancel(&by, other).await.unwrap();
+    store.unlease(unsent).await.unwrap();
+    store.recover(NOW).await.unwrap();
+    assert_eq!(states(store).await, ["cancelled", "cancelled"]);
+    let recalls = rows(store, View::Recalls).await;
+    for row in &recalls.rows {
+        assert_eq!(text(recalls.cell(row, "reason")), "plan cancelled");
+        assert_ne!(text(recalls.cell(row, "finished_at")), "null");
+    }
 }
 
 pub(super) async fn judged_messages_come_back_in_pages_with_what_was_decided(store: &dyn Store) {

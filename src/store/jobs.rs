@@ -195,6 +195,9 @@ pub enum JobEvent {
     Queued(QueuedJob),
     /// Jobs that no longer wait: done by others, held, cancelled, their group destroyed.
     Withdrawn(Vec<JobId>),
+    /// Jobs that are leased, with the lease's number, and should not be: held, cancelled, their rule
+    /// tripped. A call that has not left need not leave.
+    Unwanted(Vec<(JobId, i64)>),
     /// A transaction failed. Should it have been committed all the same, nobody was told of it.
     Failed,
     /// Chat says how many calls a second it takes.

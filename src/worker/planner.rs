@@ -96,6 +96,7 @@ impl Planner {
                     self.scheduler.withdraw(job_id);
                 }
             }
+            JobEvent::Unwanted(leased) => lock(&self.shared.unwanted).extend(leased),
             // Something may have been committed that nobody was told of.
             JobEvent::Failed => self.reload = true,
             JobEvent::Limit(calls_per_second) => {
@@ -109,6 +110,7 @@ impl Planner {
         self.in_flight -= 1;
         let now = self.shared.clock.now();
         for job in report.batch.jobs {
+            lock(&self.shared.unwanted).remove(&job.job_id);
             if let Some(&due_at) = report.again.get(&job.job_id) {
                 let job = QueuedJob { due_at, ..job };
                 if report.alone {

@@ -77,6 +77,9 @@ pub(super) struct Shared {
     pub(super) circuit: Mutex<Circuit>,
     pub(super) random: Mutex<StdRng>,
     pub(super) pause: watch::Receiver<bool>,
+    /// Leased jobs that should not be, with the number of that lease. Of a call that had ended before
+    /// this was told an entry stays; it means no later lease.
+    pub(super) unwanted: Mutex<HashMap<JobId, i64>>,
     /// The sender took a lease, so there is room for another.
     pub(super) taken: Notify,
     pub(super) stop: CancellationToken,
@@ -129,6 +132,7 @@ impl Worker {
             circuit: Mutex::new(Circuit::default()),
             random: Mutex::new(random),
             pause: paused_in,
+            unwanted: Mutex::default(),
             taken: Notify::new(),
             stop: stop.clone(),
             tasks: tasks.clone(),

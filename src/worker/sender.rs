@@ -37,7 +37,7 @@ pub(super) async fn send(
             _ = pause.wait_for(|paused| *paused) => false,
             () = permit(&shared) => true,
         };
-        if permitted {
+        if permitted && is_wanted(&shared, &leased.lease) {
             let (shared, reports) = (Arc::clone(&shared), reports.clone());
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
@@ -50,6 +50,14 @@ pub(super) async fn send(
             let _ = reports.send(report).await;
         }
     }
+}
+
+/// Whether all jobs of a lease are still to be recalled. If not, it is given back, and those that are
+/// go into a call of their own.
+fn is_wanted(shared: &Shared, lease: &Lease) -> bool {
+    let unwanted = lock(&shared.unwanted);
+    unwanted.is_empty()
+        || lease.jobs.iter().all(|job| unwanted.get(&job.job_id) != Some(&job.lease))
 }
 
 /// Waits until a call may leave and will leave at once: a call that waits for its connection would

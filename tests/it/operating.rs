@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use quell::model::{Clock, SystemClock};
 use quell::sim::Faults;
-use quell::store::View;
+use quell::store::{By, Control, View};
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Home, TestApp, message, quell};
@@ -129,6 +130,27 @@ async fn a_rule_that_hits_everybody_falls_to_shadow() {
     assert_eq!(home.sim.recalled().len(), 10);
     let acts = app.column(View::Operations, "act").await;
     assert_eq!(acts, ["jobs release", "rule reset", "resume", "rule tripped", "pause"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn calls_of_a_tripped_rule_that_did_not_leave_yet_do_not() {
+    let home = Home::new().await;
+    // One call a second: nearly all of them are leased and wait for theirs.
+    let app = home.start(&["recall.calls_per_second=1"]).await;
+    for n in 1..=7 {
+        assert_eq!(app.callbacks.say(&format!("g{n}"), 1, "bad").await, 200);
+    }
+    while home.recall_calls() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let by = By::new("quell", SystemClock.now());
+    app.app().store().trip(&by, &"bait".into(), "for the test").await.unwrap();
+    app.drain().await;
+    let states = app.column(View::Recalls, "state").await;
+    let sent = home.recall_calls();
+    assert!(sent < 7, "{states:?}");
+    assert_eq!(states.iter().filter(|state| *state == "held").count(), 7 - sent, "{states:?}");
     app.stop().await;
 }
 

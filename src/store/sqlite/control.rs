@@ -156,7 +156,7 @@ impl Operation for ChangeJobs {
             .fetch_all(&mut *writing.connection)
             .await
             .map_err(unavailable)?;
-        let in_calls = self.wish(writing.connection).await?;
+        let in_calls = self.wish(writing).await?;
         let count = changed.len() as u64 + in_calls;
         let detail = json!({
             "changed": count, "jobs": self.which.jobs, "group": self.which.group,
@@ -177,7 +177,7 @@ impl Operation for ChangeJobs {
 impl ChangeJobs {
     /// Remembers what is wanted of jobs that are in a call at this moment: what the call did is done,
     /// but where it has to be repeated, that counts. Answers of how many.
-    async fn wish(&self, connection: &mut SqliteConnection) -> Result<u64, Error> {
+    async fn wish(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
         let (wish, from) = match self.change {
             JobChange::Hold => (Some("held"), "wish is null"),
             JobChange::Cancel => (Some("cancelled"), "coalesce(wish, '') <> 'cancelled'"),
@@ -186,9 +186,10 @@ impl ChangeJobs {
         };
         let sql = format!(
             "update recall_jobs set wish = ?7, wished_by = ?6
-             where state = 'leased' and {from} and {WHICH}"
+             where state = 'leased' and {from} and {WHICH}
+             returning job_id, lease"
         );
-        sqlx::query(sqlx::AssertSqlSafe(sql))
+        let leased: Vec<(JobId, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(json!(self.which.jobs).to_string())
             .bind(self.which.group.as_deref())
             .bind(self.which.topic.as_deref())
@@ -196,10 +197,14 @@ impl ChangeJobs {
             .bind(self.which.rule.as_deref())
             .bind(self.by.actor.as_str())
             .bind(wish)
-            .execute(connection)
+            .fetch_all(&mut *writing.connection)
             .await
-            .map(|done| done.rows_affected())
-            .map_err(unavailable)
+            .map_err(unavailable)?;
+        let count = leased.len() as u64;
+        if wish.is_some() {
+            writing.events.push(JobEvent::Unwanted(leased));
+        }
+        Ok(count)
     }
 }
 
@@ -252,6 +257,15 @@ impl Operation for Trip {
         .map_err(unavailable)?;
         let detail = json!({ "rule": self.rule, "why": self.why, "held": held.len() });
         writing.events.push(JobEvent::Withdrawn(held));
+        let leased = sqlx::query_as(
+            "select job_id, lease from recall_jobs indexed by recall_jobs_state
+             where state = 'leased' and requested_by = 'rule:' || ?",
+        )
+        .bind(self.rule.as_str())
+        .fetch_all(&mut *writing.connection)
+        .await
+        .map_err(unavailable)?;
+        writing.events.push(JobEvent::Unwanted(leased));
         record_act(writing.connection, &self.by, "rule tripped", &detail.to_string()).await
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::Sqlite;
 use super::open::unavailable;
@@ -155,6 +155,22 @@ fn severity(number: i64) -> Severity {
     Severity::ALL.get(place).copied().unwrap_or_default()
 }
 
+/// What comes before an attempt to recall again: an operator's wish, the end of the plan that asked,
+/// a trip of the rule that asked. Null where nothing does.
+const INSTEAD: &str = "coalesce(
+    wish,
+    case when background and exists (
+        select 1 from plans p where requested_by = 'plan:' || p.plan_id
+          and p.state in ('cancelling', 'cancelled'))
+    then 'cancelled' end,
+    case when exists (select 1 from tripped_rules t where requested_by = 'rule:' || t.rule_id)
+    then 'held' end)";
+
+/// Why, for a job that is now in the state that [`INSTEAD`] says.
+const WHY_INSTEAD: &str = "coalesce(
+    wish || ' by ' || wished_by,
+    case when background then 'plan cancelled' else 'rule tripped' end)";
+
 struct Recover {
     now: Timestamp,
 }
@@ -163,14 +179,14 @@ struct Recover {
 impl Operation for Recover {
     type Answer = u64;
     async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
-        let put_back = sqlx::query(
-            "update recall_jobs set state = coalesce(wish, 'retry'), unclear = 1, due_at = ?1,
-                 reason = coalesce(wish || ' by ' || wished_by,
-                     'stopped while the call was under way'),
-                 finished_at = case when wish = 'cancelled' then ?1 end,
+        let put_back = sqlx::query(AssertSqlSafe(format!(
+            "update recall_jobs set state = coalesce({INSTEAD}, 'retry'), unclear = 1, due_at = ?1,
+                 reason = iif({INSTEAD} is null, 'stopped while the call was under way',
+                     {WHY_INSTEAD}),
+                 finished_at = iif({INSTEAD} = 'cancelled', ?1, null),
                  wish = null, wished_by = null
-             where state = 'leased'",
-        )
+             where state = 'leased'"
+        )))
         .bind(self.now.millis())
         .execute(&mut *writing.connection)
         .await
@@ -274,21 +290,22 @@ struct GiveBack {
 impl Operation for GiveBack {
     type Answer = ();
     async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let sql = format!(
+            "update recall_jobs set attempts = attempts - 1,
+                 called_at = case when attempts > 1 then called_at end,
+                 state = coalesce({INSTEAD}, iif(attempts > 1, 'retry', 'pending')),
+                 reason = iif({INSTEAD} is null, reason, {WHY_INSTEAD}),
+                 finished_at = iif({INSTEAD} = 'cancelled', called_at, null),
+                 wish = null, wished_by = null
+             where job_id = ? and lease = ? and state = 'leased'"
+        );
         for job in &self.lease.jobs {
-            sqlx::query(
-                "update recall_jobs set attempts = attempts - 1,
-                     called_at = case when attempts > 1 then called_at end,
-                     state = coalesce(wish, case when attempts > 1 then 'retry' else 'pending' end),
-                     reason = coalesce(wish || ' by ' || wished_by, reason),
-                     finished_at = case when wish = 'cancelled' then called_at end,
-                     wish = null, wished_by = null
-                 where job_id = ? and lease = ? and state = 'leased'",
-            )
-            .bind(job.job_id)
-            .bind(job.lease)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+            sqlx::query(AssertSqlSafe(sql.as_str()))
+                .bind(job.job_id)
+                .bind(job.lease)
+                .execute(&mut *writing.connection)
+                .await
+                .map_err(unavailable)?;
         }
         sqlx::query("delete from calls where call_id = ? and outcome = 'started'")
             .bind(self.lease.call_id)
@@ -355,41 +372,29 @@ async fn settle(
 ) -> Result<(), Error> {
     let Some(first) = updates.first() else { return Ok(()) };
     let leases: Vec<_> = updates.iter().map(|update| (update.job_id, update.lease)).collect();
-    let rows = sqlx::query(
+    // Where no repetition is asked for, neither is what comes before one.
+    let waits = first.state == JobState::Retry;
+    let instead = if waits { INSTEAD } else { "null" };
+    let rows = sqlx::query(AssertSqlSafe(format!(
         "update recall_jobs set
              state = case
                  -- A repeat finds nothing to recall, because the unclear call before it had worked.
                  when ?2 in (10030, 10032) and unclear and confirmed_ours then 'recalled'
-                 when ?1 = 'retry' and wish is not null then wish
-                 when ?1 = 'retry' and background and exists (
-                     select 1 from plans p where requested_by = 'plan:' || p.plan_id
-                       and p.state in ('cancelling', 'cancelled'))
-                     then 'cancelled'
-                 when ?1 = 'retry' and exists (
-                     select 1 from tripped_rules t where requested_by = 'rule:' || t.rule_id)
-                     then 'held'
-                 else ?1 end,
+                 else coalesce({instead}, ?1) end,
              ret_code = coalesce(?2, ret_code),
-             reason = case when ?1 = 'retry' and wish is not null
-                 then wish || ' by ' || wished_by else ?3 end,
+             reason = iif({instead} is null, ?3, {WHY_INSTEAD}),
              due_at = ?4,
              failures = failures + ?5,
              unclear = max(unclear, ?6),
              called_at = ?7,
              wish = null,
              wished_by = null,
-             finished_at = case
-                 when ?1 = 'retry' and wish = 'cancelled' then ?10
-                 when ?1 = 'retry' and background and exists (
-                     select 1 from plans p where requested_by = 'plan:' || p.plan_id
-                       and p.state in ('cancelling', 'cancelled'))
-                     then ?10
-                 else ?8 end
+             finished_at = iif({instead} = 'cancelled', ?10, ?8)
          from json_each(?9) as held
          where recall_jobs.job_id = held.value ->> 0 and lease = held.value ->> 1
            and state = 'leased'
-         returning job_id, state, sent_at, created_at, background",
-    )
+         returning job_id, state, sent_at, created_at, background"
+    )))
     .bind(first.state.as_str())
     .bind(first.ret_code)
     .bind(first.reason.as_deref())
