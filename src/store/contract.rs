@@ -65,6 +65,7 @@ macro_rules! contract_tests {
             a_plan_leaves_out_what_was_dealt_with_meanwhile,
             what_was_never_recorded_can_be_meant,
             a_sweeps_retry_ends_with_its_plan,
+            a_refusal_is_no_failure_of_the_store,
             what_is_wanted_of_a_job_in_a_call_is_remembered,
             what_was_matched_waits_until_somebody_looked,
             the_latest_word_on_a_rule_counts,
@@ -842,6 +843,33 @@ pub(super) async fn what_is_wanted_of_a_job_in_a_call_is_remembered(store: &dyn 
     let again = vec![update(&lease.jobs[0], JobState::Retry, None)];
     store.finish(finished(&lease), again).await.unwrap();
     assert_eq!(waiting(store).await.len(), 1);
+}
+
+pub(super) async fn a_refusal_is_no_failure_of_the_store(store: &dyn Store) {
+    let by = By::new("ada", NOW);
+    let mut stream = record(key("av", "", 1), "fine", false);
+    stream.message.group_type = GroupType("AVChatRoom".into());
+    store.record(stream).await.unwrap();
+    let cancelled = keep(store, 1..=1).await;
+    store.cancel(&by, cancelled).await.unwrap();
+    store.step(cancelled, 9, NOW).await.unwrap();
+    let done = keep(store, 2..=2).await;
+    store.apply(&by, done).await.unwrap();
+    store.step(done, 9, NOW).await.unwrap();
+    let lease = lease_all(store).await;
+    let answer = vec![update(&lease.jobs[0], JobState::Recalled, Some(0))];
+    store.finish(finished(&lease), answer).await.unwrap();
+    let acts = rows(store, View::Operations).await.rows.len();
+    let mut events = store.subscribe().await.unwrap();
+    let refused = [
+        store.apply(&by, 999).await,
+        store.apply(&by, cancelled).await,
+        store.cancel(&by, done).await,
+        store.start_backfill(&by, &"av".into(), &"".into(), 1, 0).await.map(drop),
+    ];
+    assert!(refused.iter().all(|answer| matches!(answer, Err(Error::Invalid(_)))), "{refused:?}");
+    assert!(events.try_recv().is_err(), "whoever follows the queue was told of a failure");
+    assert_eq!(rows(store, View::Operations).await.rows.len(), acts);
 }
 
 pub(super) async fn a_sweeps_retry_ends_with_its_plan(store: &dyn Store) {

@@ -27,7 +27,7 @@ impl Backfills for Sqlite {
     ) -> Result<i64, Error> {
         let start =
             StartBackfill { by: by.clone(), group: group.clone(), topic: topic.clone(), from, to };
-        self.writer.perform(start).await
+        self.writer.perform(start).await?
     }
 
     async fn running_backfills(
@@ -80,8 +80,9 @@ struct StartBackfill {
 
 #[async_trait]
 impl Operation for StartBackfill {
-    type Answer = i64;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<i64, Error> {
+    /// A refusal is an answer: the database is none the worse for it.
+    type Answer = Result<i64, Error>;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
         let at = self.by.at;
         let arrival = Arrival {
             group_id: &self.group,
@@ -93,10 +94,10 @@ impl Operation for StartBackfill {
         };
         let known = writing.conversations.of(writing.connection, &arrival).await?;
         if known.conversation.group_type.is_av_chat_room() {
-            return Err(Error::Invalid(format!(
+            return Ok(Err(Error::Invalid(format!(
                 "{} is an AVChatRoom: Chat keeps no history of such groups",
                 self.group
-            )));
+            ))));
         }
         let backfill_id: i64 = sqlx::query_scalar(
             "insert into backfills (conversation_id, from_seq, to_seq, next_seq, not_before, state,
@@ -117,7 +118,7 @@ impl Operation for StartBackfill {
             "to": self.to,
         });
         record_act(writing.connection, &self.by, "backfill", &detail.to_string()).await?;
-        Ok(backfill_id)
+        Ok(Ok(backfill_id))
     }
 }
 

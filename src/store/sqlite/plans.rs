@@ -167,11 +167,11 @@ impl Plans for Sqlite {
     }
 
     async fn apply(&self, by: &By, plan: PlanId) -> Result<(), Error> {
-        self.writer.perform(Turn { by: by.clone(), plan, to: PlanState::Applying }).await
+        self.writer.perform(Turn { by: by.clone(), plan, to: PlanState::Applying }).await?
     }
 
     async fn cancel(&self, by: &By, plan: PlanId) -> Result<(), Error> {
-        self.writer.perform(Turn { by: by.clone(), plan, to: PlanState::Cancelling }).await
+        self.writer.perform(Turn { by: by.clone(), plan, to: PlanState::Cancelling }).await?
     }
 
     async fn step(&self, plan: PlanId, most: usize, at: Timestamp) -> Result<bool, Error> {
@@ -454,10 +454,13 @@ struct Turn {
 
 #[async_trait]
 impl Operation for Turn {
-    type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+    /// A refusal is an answer: the database is none the worse for it.
+    type Answer = Result<(), Error>;
+    async fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
         let connection = &mut *writing.connection;
-        let state = state_of(connection, self.plan).await?.ok_or_else(|| no_such(self.plan))?;
+        let Some(state) = state_of(connection, self.plan).await? else {
+            return Ok(Err(no_such(self.plan)));
+        };
         let act = match (self.to, state) {
             (PlanState::Applying, PlanState::Planned) => {
                 sqlx::query("update plans set applied_by = ?, applied_at = ? where plan_id = ?")
@@ -471,16 +474,16 @@ impl Operation for Turn {
             }
             (PlanState::Applying, PlanState::Applying | PlanState::Applied)
             | (PlanState::Cancelling, PlanState::Cancelling | PlanState::Cancelled) => {
-                return Ok(());
+                return Ok(Ok(()));
             }
             (PlanState::Cancelling, PlanState::Applied)
                 if !is_unfinished(connection, self.plan).await? =>
             {
                 let why = format!("nothing of plan {} waits any more: all was done", self.plan);
-                return Err(Error::Invalid(why));
+                return Ok(Err(Error::Invalid(why)));
             }
             (PlanState::Cancelling, _) => "plan cancel",
-            _ => return Err(Error::Invalid(format!("plan {} is {state}", self.plan))),
+            _ => return Ok(Err(Error::Invalid(format!("plan {} is {state}", self.plan)))),
         };
         sqlx::query("update plans set state = ?, finished_at = null where plan_id = ?")
             .bind(self.to.as_str())
@@ -488,7 +491,8 @@ impl Operation for Turn {
             .execute(&mut *connection)
             .await
             .map_err(unavailable)?;
-        record_act(connection, &self.by, act, &json!({ "plan": self.plan }).to_string()).await
+        record_act(connection, &self.by, act, &json!({ "plan": self.plan }).to_string()).await?;
+        Ok(Ok(()))
     }
 }
 
