@@ -61,6 +61,7 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
     let limits = admin.limits;
     let (described, _) = api::routes(access.clone(), limits.answer_timeout);
     described
+        .layer(Extension(access.clone()))
         .layer(Extension(admin.clone()))
         .layer(Extension(idempotency::UnderWay::default()))
         .layer(Extension(api::Streams::default()))

@@ -683,12 +683,29 @@ pub(super) async fn judged_messages_come_back_in_pages_with_what_was_decided(sto
     assert_eq!(odd.mentions.accounts, ["a \"b\"".into()]);
     let of_group = store.judged(all, 9, Some("other \"group\"")).await.unwrap().unwrap();
     assert_eq!(of_group.messages().unwrap(), second[1..]);
+    let matched = store.matched(all, Verdict::Flag, 9).await.unwrap().unwrap();
+    assert_eq!((matched.last, matched.messages().unwrap()), (end.after - 1, second[..1].to_vec()));
+    let rest = Stretch { after: end.after - 1, ..all };
+    assert!(store.matched(rest, Verdict::Flag, 9).await.unwrap().is_none());
     // Some that were received a little before may be among them, none that came later is missing.
     let since = store.stretch(Some(NOW.after(Duration::from_mins(35)))).await.unwrap();
     assert_eq!(since.most(), 2);
     assert_eq!(store.stretch(Some(NOW.after(Duration::from_hours(9)))).await.unwrap().most(), 0);
     assert!(store.knows_group("g").await.unwrap() && !store.knows_group("h").await.unwrap());
     assert!(store.counted(all).await.unwrap().is_empty(), "its rules do not say what they count");
+    // The hits of what lies in between stay with it.
+    let odd = record(key("other \"group\"", "", 6), "last", false);
+    store.record(record(key("g", "", 6), "text 6", true)).await.unwrap();
+    store.record(odd).await.unwrap();
+    let all = Stretch { until: store.stretch(None).await.unwrap().until, ..all };
+    let of_group = store.judged(all, 9, Some("other \"group\"")).await.unwrap().unwrap();
+    let of_group = of_group.messages().unwrap();
+    assert!(of_group.len() == 2 && of_group[1].hits.is_empty(), "{of_group:?}");
+    let matched = store.matched(all, Verdict::Recall, 1).await.unwrap().unwrap();
+    let rest = Stretch { after: matched.last, ..all };
+    let rest = store.matched(rest, Verdict::Recall, 9).await.unwrap().unwrap().messages().unwrap();
+    assert_eq!((rest.len(), rest[0].message.text.as_str()), (1, "text 6"));
+    assert_eq!(store.matched(all, Verdict::Pass, 9).await.unwrap().unwrap().last, all.until);
 }
 
 /// Keeps a plan of sequences of `g`.

@@ -24,6 +24,15 @@ pub trait Replay: Send + Sync {
         group: Option<&str>,
     ) -> Result<Option<JudgedPage>, Error>;
 
+    /// The same of those alone whose verdict is `least` or worse, whatever their group. What passed is
+    /// not read, so that few among many are found at once.
+    async fn matched(
+        &self,
+        stretch: Stretch,
+        least: Verdict,
+        limit: usize,
+    ) -> Result<Option<JudgedPage>, Error>;
+
     /// The names of what every rule set counted that judged a message of a stretch. What bears one
     /// of them is recorded with each message for which there was anything to count.
     async fn counted(&self, stretch: Stretch) -> Result<HashSet<String>, Error>;

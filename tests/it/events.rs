@@ -23,9 +23,13 @@ struct Event {
 
 impl Stream {
     async fn open(app: &TestApp, query: &str, last: Option<&str>) -> Self {
+        Self::open_with(app, query, last, "").await
+    }
+
+    async fn open_with(app: &TestApp, query: &str, last: Option<&str>, cookie: &str) -> Self {
         let client = Client::builder().no_proxy().build().unwrap();
         let url = format!("http://{}/api/v1/events{query}", app.app().admin_address());
-        let mut request = client.get(url);
+        let mut request = client.get(url).header("cookie", cookie);
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
@@ -128,5 +132,62 @@ async fn a_stream_tells_what_it_is_asked_for() {
     for wrong in ["?kinds=everything", "?verdict=held", "?colour=red"] {
         assert_eq!(app.admin(&format!("/api/v1/events{wrong}")).await.0, 400, "{wrong}");
     }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session() {
+    let home = Home::new().await;
+    let app = home.start(&["admin.token=operate"]).await;
+    let client =
+        Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let origin = format!("http://{}", app.app().admin_address());
+    let post = async |path: &str, form: &'static str, cookie: &str| {
+        let request = client.post(format!("{origin}{path}")).header("origin", &origin);
+        let answer = request.header("cookie", cookie).body(form).send().await.unwrap();
+        assert_eq!(answer.status(), 303, "{path}");
+        answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let cookie = post("/login", "token=operate&name=ada", "").await;
+    let mut stream = Stream::open_with(&app, "?kinds=verdict", None, &cookie).await;
+    assert_eq!(app.callbacks.say("g", 1, "odd").await, 200);
+    assert_eq!(stream.next().await.unwrap().data["msg_seq"], 1);
+    post("/logout", "", &cookie).await;
+    // Whether it looked between the two or not: nothing more is told.
+    assert_eq!(app.callbacks.say("g", 2, "odd").await, 200);
+    assert!(stream.next().await.is_none(), "logging out ends the stream");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_passed_does_not_crowd_out_what_is_asked_for() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    assert_eq!(app.callbacks.say("g", 1, "odd").await, 200);
+    // Together more than a stream tells of everything at one look.
+    let mut talkers = tokio::task::JoinSet::new();
+    for talker in 0..8 {
+        let callbacks = app.callbacks.clone();
+        talkers.spawn(async move {
+            for seq in 1..=1_260 {
+                assert_eq!(callbacks.say(&format!("h{talker}"), seq, "fine").await, 200);
+            }
+        });
+    }
+    talkers.join_all().await;
+    assert_eq!(app.callbacks.say("g", 2, "bad").await, 200);
+    let mut stream = Stream::open(&app, "?kinds=verdict", Some("0-0-0")).await;
+    let told = stream.some(2).await;
+    let told: Vec<_> = told.iter().map(|event| (event.name.as_str(), &event.data)).collect();
+    assert!(told.iter().all(|(name, _)| *name == "verdict"), "{told:?}");
+    assert_eq!([&told[0].1["msg_seq"], &told[1].1["msg_seq"]], [&json!(1), &json!(2)]);
+    // Whoever asks for everything is told so much, and how much was left out.
+    let mut all = Stream::open(&app, "?kinds=verdict&verdict=pass", Some("0-0-0")).await;
+    let told = all.some(10_001).await;
+    assert!(told[..10_000].iter().all(|event| event.name == "verdict"));
+    assert_eq!(
+        (told[10_000].name.as_str(), &told[10_000].data),
+        ("lagged", &json!({"verdicts": 82}))
+    );
     app.stop().await;
 }

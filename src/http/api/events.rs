@@ -22,21 +22,22 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use utoipa::{IntoParams, ToSchema};
 
+use super::super::access::Access;
 use super::super::admin::Admin;
 use super::super::extract::Query;
 use super::super::problem::Problem;
 use crate::model::{Mode, Verdict};
-use crate::store::{Error, Filter, JudgedMessage, Stretch, View};
+use crate::store::{Error, Filter, JudgedMessage, JudgedPage, Stretch, View};
 
 /// Between looks into the store.
 const TICK: Duration = Duration::from_millis(500);
 /// Ticks between signs of life, by which a client that went away is noticed.
 const SIGN_OF_LIFE: u32 = 30;
-/// Messages, calls and acts of one look.
+/// Messages of a page, calls and acts of one look.
 const MOST: usize = 1_000;
-/// A stream that is further behind than this many messages leaves some out.
-const MOST_BEHIND: i64 = 10_000;
-/// Looks that wait for a slow reader.
+/// Pages of messages of one look. A stream that is further behind leaves some out.
+const PAGES: usize = 10;
+/// Pages that wait for a slow reader.
 const WAITING: usize = 4;
 
 /// Streams that may run at a time: each costs the store a few short reads a tick.
@@ -172,6 +173,7 @@ impl From<&JudgedMessage> for VerdictEvent {
 pub(super) async fn stream(
     State(admin): State<Admin>,
     Extension(streams): Extension<Streams>,
+    Extension(access): Extension<Access>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -185,7 +187,7 @@ pub(super) async fn stream(
         None => Place::of_now(&admin).await?,
     };
     let (out, events) = mpsc::channel(WAITING);
-    let follower = Follower { admin, selection, place, out, _room: room };
+    let follower = Follower { admin, access, headers, selection, place, out, _room: room };
     tokio::spawn(follower.run());
     let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((kind, Body::new(Events(events))).into_response())
@@ -232,14 +234,27 @@ impl Place {
 
 struct Follower {
     admin: Admin,
+    access: Access,
+    /// Of the request, so that the stream ends with the session.
+    headers: HeaderMap,
     selection: Selection,
     place: Place,
     out: mpsc::Sender<Bytes>,
     _room: OwnedSemaphorePermit,
 }
 
+/// The client went away, its session ended, the daemon stops, or the store cannot be read. The client
+/// comes again, and says where it was.
+struct Over;
+
+impl From<Error> for Over {
+    fn from(_: Error) -> Self {
+        Self
+    }
+}
+
 impl Follower {
-    /// Goes on until the client goes away or the daemon stops.
+    /// Goes on until it is over.
     async fn run(mut self) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -250,58 +265,88 @@ impl Follower {
                 () = self.admin.stopping.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            // Where the store cannot be read the client comes again, and says where it was.
-            let Ok(mut events) = self.look().await else { return };
-            silent = if events.is_empty() { silent + 1 } else { 0 };
-            if silent > 0 && silent % SIGN_OF_LIFE == 0 {
-                ":\n\n".clone_into(&mut events);
-            }
-            if !events.is_empty() && self.out.send(events.into()).await.is_err() {
+            let Ok(told) = self.look().await else { return };
+            silent = if told { 0 } else { silent + 1 };
+            if silent > 0
+                && silent % SIGN_OF_LIFE == 0
+                && self.send(":\n\n".to_owned()).await.is_err()
+            {
                 return;
             }
         }
     }
 
-    /// Everything new since the last look.
-    async fn look(&mut self) -> Result<String, Error> {
+    /// Tells everything new since the last look. Answers whether there was any.
+    async fn look(&mut self) -> Result<bool, Over> {
+        // Nothing may be left to read for whoever has logged out.
+        self.access.caller(&self.headers).map_err(|_| Over)?;
+        let told = self.selection.has("verdict") && self.verdicts().await?;
         let mut events = String::new();
-        if self.selection.has("verdict") {
-            self.verdicts(&mut events).await?;
-        }
         if self.selection.has("recall") {
             self.recalls(&mut events).await?;
         }
         if self.selection.has("operation") {
             self.operations(&mut events).await?;
         }
-        Ok(events)
+        Ok(self.send(events).await? || told)
     }
 
-    async fn verdicts(&mut self, events: &mut String) -> Result<(), Error> {
-        let store = Arc::clone(&self.admin.store);
-        let head = store.stretch(None).await?.until;
+    /// Waits for a slow reader. Answers whether there was anything to send.
+    async fn send(&self, events: String) -> Result<bool, Over> {
+        if events.is_empty() {
+            return Ok(false);
+        }
+        self.access.caller(&self.headers).map_err(|_| Over)?;
+        let sent = self.admin.stopping.run_until_cancelled(self.out.send(events.into())).await;
+        sent.ok_or(Over)?.map_err(|_| Over)?;
+        Ok(true)
+    }
+
+    async fn verdicts(&mut self) -> Result<bool, Over> {
+        let head = self.admin.store.stretch(None).await?.until;
+        let mut told = false;
+        for _ in 0..PAGES {
+            if self.place.message >= head {
+                return Ok(told);
+            }
+            let (page, until) = self.page(head).await?;
+            let mut events = String::new();
+            for judged in page.map(JudgedPage::messages).transpose()?.into_iter().flatten() {
+                if self.selection.wants(&judged) {
+                    self.place.message = judged.message_id;
+                    let data =
+                        serde_json::to_value(VerdictEvent::from(&judged)).unwrap_or_default();
+                    self.event(&mut events, "verdict", &data);
+                }
+            }
+            self.place.message = until;
+            told |= self.send(events).await?;
+        }
         let behind = head - self.place.message;
-        if behind > MOST_BEHIND {
+        if behind > 0 {
             self.place.message = head;
-            self.event(events, "lagged", &json!({ "verdicts": behind }));
+            let mut events = String::new();
+            self.event(&mut events, "lagged", &json!({ "verdicts": behind }));
+            told |= self.send(events).await?;
         }
-        let stretch = Stretch { after: self.place.message, until: head };
-        if stretch.most() == 0 {
-            return Ok(());
+        Ok(told)
+    }
+
+    /// The next messages, and how far one has come with them.
+    async fn page(&self, head: i64) -> Result<(Option<JudgedPage>, i64), Error> {
+        let store = &self.admin.store;
+        let after = self.place.message;
+        let most = i64::try_from(MOST).unwrap_or(i64::MAX);
+        if self.selection.least == Verdict::Pass {
+            // Of all messages no more are read than are told, whatever group is wanted.
+            let until = head.min(after + most);
+            let group = self.selection.group.as_deref();
+            return Ok((store.judged(Stretch { after, until }, MOST, group).await?, until));
         }
-        let group = self.selection.group.as_deref();
-        let Some(page) = store.judged(stretch, MOST, group).await? else {
-            self.place.message = head;
-            return Ok(());
-        };
-        let last = page.last;
-        for judged in page.messages()?.iter().filter(|judged| self.selection.wants(judged)) {
-            self.place.message = judged.message_id;
-            let data = serde_json::to_value(VerdictEvent::from(judged)).unwrap_or_default();
-            self.event(events, "verdict", &data);
-        }
-        self.place.message = last;
-        Ok(())
+        let wanted = Stretch { after, until: head };
+        let page = store.matched(wanted, self.selection.least, MOST).await?;
+        let until = page.as_ref().map_or(head, |page| page.last);
+        Ok((page, until))
     }
 
     async fn recalls(&mut self, events: &mut String) -> Result<(), Error> {

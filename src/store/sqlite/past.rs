@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use sqlx::{Row, SqlitePool};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
 use super::Sqlite;
 use super::open::unavailable;
@@ -69,6 +70,13 @@ impl Reader {
     }
 }
 
+/// A page comes as one JSON array: handing over a row each costs several times as much as reading
+/// them.
+const PAGE: &str = "select max(message_id), min(message_id),
+     json_group_array(json_array(message_id, conversation_id, msg_seq, sender, sent_at, received_at,
+         online_only, source, verdict, platform, text, body, cloud_custom_data, detail)),
+     json_group_array(distinct conversation_id)";
+
 #[async_trait]
 impl Replay for Reader {
     async fn stretch(&self, since: Option<Timestamp>) -> Result<Stretch, Error> {
@@ -108,33 +116,48 @@ impl Replay for Reader {
         limit: usize,
         group: Option<&str>,
     ) -> Result<Option<JudgedPage>, Error> {
-        // A page comes as one JSON array: handing over a row each costs several times as much as
-        // reading them.
-        let page = sqlx::query(
-            "select max(message_id), min(message_id),
-                 json_group_array(json_array(message_id, conversation_id, msg_seq, sender,
-                     sent_at, received_at, online_only, source, verdict, platform, text, body,
-                     cloud_custom_data, detail))
-             from (
+        let rows = format!(
+            "{PAGE} from (
                  select * from messages not indexed
                  where message_id > ?1 and message_id <= ?2
                    and (?4 is null or conversation_id in (
                        select conversation_id from conversations where group_id = ?4))
                  order by message_id limit ?3
-             )",
-        )
-        .bind(stretch.after)
-        .bind(stretch.until)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(group)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(unavailable)?;
-        let (Some(last), Some(first)) = (page.get(0), page.get(1)) else { return Ok(None) };
-        let rows: String = page.get(2);
-        let hits = self.hits(first, last).await?;
-        let conversations = self.conversations(first, last).await?;
-        Ok(Some(JudgedPage::new(last, move || decode(&rows, &hits, &conversations))))
+             )"
+        );
+        let query = sqlx::query(AssertSqlSafe(rows)).bind(stretch.after).bind(stretch.until);
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).bind(group);
+        self.page(&query.fetch_one(&self.pool).await.map_err(unavailable)?).await
+    }
+
+    async fn matched(
+        &self,
+        stretch: Stretch,
+        least: Verdict,
+        limit: usize,
+    ) -> Result<Option<JudgedPage>, Error> {
+        if least == Verdict::Pass {
+            return self.judged(stretch, limit, None).await;
+        }
+        // Two walks along the index in the order of the ids, merged until there are enough.
+        let rows = format!(
+            "{PAGE} from (
+                 select m.* from (
+                     select message_id from messages indexed by messages_matched
+                     where verdict = 1 and verdict > 0 and ?4 <= 1
+                       and message_id > ?1 and message_id <= ?2
+                     union all
+                     select message_id from messages indexed by messages_matched
+                     where verdict = 2 and verdict > 0
+                       and message_id > ?1 and message_id <= ?2
+                     order by message_id limit ?3
+                 ) wanted cross join messages m on m.message_id = wanted.message_id
+                 order by m.message_id
+             )"
+        );
+        let query = sqlx::query(AssertSqlSafe(rows)).bind(stretch.after).bind(stretch.until);
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).bind(least as i64);
+        self.page(&query.fetch_one(&self.pool).await.map_err(unavailable)?).await
     }
 
     async fn counted(&self, stretch: Stretch) -> Result<HashSet<String>, Error> {
@@ -201,6 +224,14 @@ impl Replay for Sqlite {
     ) -> Result<Option<JudgedPage>, Error> {
         self.past.judged(stretch, limit, group).await
     }
+    async fn matched(
+        &self,
+        stretch: Stretch,
+        least: Verdict,
+        limit: usize,
+    ) -> Result<Option<JudgedPage>, Error> {
+        self.past.matched(stretch, least, limit).await
+    }
     async fn counted(&self, stretch: Stretch) -> Result<HashSet<String>, Error> {
         self.past.counted(stretch).await
     }
@@ -213,6 +244,15 @@ impl Replay for Sqlite {
 }
 
 impl Reader {
+    /// The page of a row that [`PAGE`] answered.
+    async fn page(&self, row: &SqliteRow) -> Result<Option<JudgedPage>, Error> {
+        let (Some(last), Some(first)) = (row.get(0), row.get(1)) else { return Ok(None) };
+        let rows: String = row.get(2);
+        let hits = self.hits(first, last).await?;
+        let conversations = self.conversations(row.get(3)).await?;
+        Ok(Some(JudgedPage::new(last, move || decode(&rows, &hits, &conversations))))
+    }
+
     /// The rules that hit messages, in order of the messages, as JSON.
     async fn hits(&self, first: i64, last: i64) -> Result<String, Error> {
         sqlx::query_scalar(
@@ -229,18 +269,9 @@ impl Reader {
         .map_err(unavailable)
     }
 
-    /// The conversations of a run of messages.
-    async fn conversations(&self, first: i64, last: i64) -> Result<Conversations, Error> {
-        let wanted: String = sqlx::query_scalar(
-            "select json_group_array(distinct conversation_id) from messages not indexed
-             where message_id between ? and ?",
-        )
-        .bind(first)
-        .bind(last)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(unavailable)?;
-        let wanted: Vec<ConversationId> = serde_json::from_str(&wanted).map_err(unreadable)?;
+    /// The conversations with these ids.
+    async fn conversations(&self, wanted: &str) -> Result<Conversations, Error> {
+        let wanted: Vec<ConversationId> = serde_json::from_str(wanted).map_err(unreadable)?;
         let mut found = HashMap::with_capacity(wanted.len());
         let mut missing = Vec::new();
         {
@@ -307,7 +338,11 @@ fn decode(
     let mut judged = Vec::with_capacity(rows.len());
     for row in rows {
         let mut its: Vec<PastHit> = Vec::new();
-        while let Some(HitRow(_, rule, mode)) = hits.next_if(|hit| hit.0 <= row.message_id) {
+        while let Some(HitRow(message, rule, mode)) = hits.next_if(|hit| hit.0 <= row.message_id) {
+            // Those of messages in between that are not wanted are read along.
+            if message != row.message_id {
+                continue;
+            }
             // A rule matches at several places, in a row.
             if its.last().is_none_or(|last| last.rule.as_str() != rule) {
                 let mode = Mode::from_word(&mode).unwrap_or_default();
