@@ -59,6 +59,9 @@ macro_rules! contract_tests {
             a_backfill_goes_down_page_by_page,
             what_a_person_wrote_can_be_taken_away,
             what_is_old_is_pruned_a_few_at_a_time,
+            jobs_that_wait_hold_no_pruning_up,
+            open_gaps_hold_no_pruning_up,
+            a_sender_is_found_in_quarantine_however_it_is_escaped,
             judged_messages_come_back_in_pages_with_what_was_decided,
             a_plan_does_nothing_until_it_is_applied_in_steps,
             a_cancelled_plan_ends_what_waits,
@@ -155,6 +158,11 @@ pub(super) fn record(key: MessageKey, text: &str, recall: bool) -> Record {
             requested_by: RequestedBy::Rule("bait".into()),
         }),
     }
+}
+
+/// A message of the group `g` that no rule matched.
+pub(super) fn message(seq: MsgSeq) -> Record {
+    record(key("g", "", seq), "fine", false)
 }
 
 async fn rows(store: &dyn Store, view: View) -> Page {

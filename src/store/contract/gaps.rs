@@ -234,3 +234,33 @@ pub(in crate::store) async fn a_backfill_goes_down_page_by_page(store: &dyn Stor
     assert!(store.cancel_backfill(&by, next).await.unwrap());
     assert_eq!(store.running_backfills(NOW.after(MINUTE), 10).await.unwrap(), []);
 }
+
+pub(in crate::store) async fn open_gaps_hold_no_pruning_up(store: &dyn Store) {
+    let id = arrived(store, &[1, 3, 5, 7, 9]).await;
+    let open = vec![gap(id, 2, 2), gap(id, 4, 4)];
+    store.note_gaps(noted(open)).await.unwrap();
+    store.note_gaps(noted(vec![gap(id, 6, 6), gap(id, 8, 8)])).await.unwrap();
+    for seq in [6, 8] {
+        let explained = Explained {
+            conversation_id: id,
+            from_seq: seq,
+            to_seq: seq,
+            runs: vec![(seq, seq, Finding::System)],
+            at: NOW,
+        };
+        store.explain(explained, Vec::new()).await.unwrap();
+    }
+    super::retention::prune_rows(store, 1).await;
+    assert_eq!(shown(store).await, ["2-2 open null", "4-4 open null"]);
+    // One that is closed later goes the next time.
+    let explained = Explained {
+        conversation_id: id,
+        from_seq: 2,
+        to_seq: 2,
+        runs: vec![(2, 2, Finding::System)],
+        at: NOW,
+    };
+    store.explain(explained, Vec::new()).await.unwrap();
+    super::retention::prune_rows(store, 1).await;
+    assert_eq!(shown(store).await, ["4-4 open null"]);
+}

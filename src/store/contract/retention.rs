@@ -1,6 +1,7 @@
 //! What a backend promises of letting go.
 
 use super::*;
+use crate::model::UserId;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -77,4 +78,51 @@ pub(in crate::store) async fn what_is_old_is_pruned_a_few_at_a_time(store: &dyn 
     assert_eq!(rows(store, View::Hits).await.rows.len(), 1);
     assert_eq!(states(store).await, ["pending", "pending"]);
     assert_eq!(store.prune_some(Cutoffs::default(), 10).await.unwrap(), Pruned::default());
+}
+
+/// Prunes rows in steps of `limit`, to the end.
+pub(in crate::store) async fn prune_rows(store: &dyn Store, limit: usize) {
+    let before = Cutoffs { rows: Some(NOW.after(DAY)), ..Cutoffs::default() };
+    while store.prune_some(before, limit).await.unwrap().more {}
+}
+
+pub(in crate::store) async fn jobs_that_wait_hold_no_pruning_up(store: &dyn Store) {
+    for seq in 1..=5 {
+        let mut held = record(key("g", "", seq), "bad", true);
+        held.job.as_mut().unwrap().state = JobState::Held;
+        store.record(held).await.unwrap();
+    }
+    for seq in 6..=11 {
+        store.record(record(key("g", "", seq), "bad", true)).await.unwrap();
+    }
+    let lease = lease_all(store).await;
+    let ends = [JobState::Recalled, JobState::Gone, JobState::Dead];
+    let ended = lease.jobs.iter().zip(ends.into_iter().cycle());
+    let updates = ended.map(|(job, state)| update(job, state, Some(0))).collect();
+    store.finish(finished(&lease), updates).await.unwrap();
+    prune_rows(store, 2).await;
+    assert_eq!(states(store).await, ["held"; 5]);
+}
+
+pub(in crate::store) async fn a_sender_is_found_in_quarantine_however_it_is_escaped(
+    store: &dyn Store,
+) {
+    let sender = UserId::from("a/\u{4f60}\"\u{1f600}");
+    let bodies = [
+        r#"{"From_Account":"a/你\"😀"}"#,
+        r#"{"From_Account":"a\/\u4f60\"\uD83D\ude00"}"#,
+        r#"{"From_Account":"\u0061/你\u0022😀", broken"#,
+        r#"{"From_Account":"a/你\\\"😀"}"#,
+    ];
+    for body in bodies {
+        let quarantined = Quarantined {
+            received_at: NOW,
+            command: String::new(),
+            reason: "odd".into(),
+            body: body.as_bytes().to_vec(),
+        };
+        store.quarantine(quarantined).await.unwrap();
+    }
+    assert_eq!(store.erase_quarantined(&sender).await.unwrap(), 3);
+    assert_eq!(rows(store, View::Quarantine).await.rows.len(), 1);
 }

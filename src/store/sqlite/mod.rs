@@ -110,6 +110,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn ids_go_on_where_they_were_although_everything_was_pruned() {
+        use crate::store::contract::{message, prune_rows, rules};
+        use crate::store::{Gaps, Intake, NotedGaps};
+        let (store, folder) = fresh().await;
+        rules(&store).await;
+        for seq in 1..=3 {
+            store.record(message(seq)).await.unwrap();
+        }
+        let noted = NotedGaps { checkpoint: 3, ..NotedGaps::default() };
+        store.note_gaps(noted).await.unwrap();
+        prune_rows(&store, 10).await;
+        store.close().await;
+        drop(store);
+        let store = open(&Options::at(&folder.path().join("quell.db"))).await.unwrap();
+        store.record(message(4)).await.unwrap();
+        assert_eq!(store.seen_after(3, 10).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
     async fn another_programs_database_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::at(&folder.path().join("other.db"));

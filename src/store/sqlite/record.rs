@@ -26,8 +26,17 @@ pub(super) struct Ids {
 impl Ids {
     pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Self, Error> {
         Ok(Self {
-            message: scalar(connection, "select coalesce(max(message_id), 0) from messages")
-                .await?,
+            // Markers name messages that may all be pruned: a new one below them would be taken for
+            // one that was dealt with.
+            message: scalar(
+                connection,
+                "select max(
+                     coalesce((select max(message_id) from messages), 0),
+                     coalesce((select max(cast(value as integer)) from meta where name in (
+                         'text_pruned_through', 'matched_text_pruned_through',
+                         'gaps_checkpoint', 'reread_through')), 0))",
+            )
+            .await?,
             conflict: scalar(connection, "select coalesce(max(conflict_id), 0) from conflicts")
                 .await?,
             job: scalar(connection, "select coalesce(max(job_id), 0) from recall_jobs").await?,

@@ -16,7 +16,7 @@ use super::open::unavailable;
 use super::trail::{self, old_run};
 use super::writer::{Operation, Writing};
 use crate::model::faults::fault;
-use crate::model::{Timestamp, UserId};
+use crate::model::{JobState, Timestamp, UserId};
 use crate::store::{By, Cutoffs, Erased, Error, Pruned, Retention};
 
 #[async_trait]
@@ -31,7 +31,25 @@ impl Retention for Sqlite {
     }
 
     async fn erase_quarantined(&self, sender: &UserId) -> Result<u64, Error> {
-        self.writer.perform(EraseQuarantined(sender.clone())).await
+        let (mut after, mut erased) = (0, 0);
+        loop {
+            let next: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+                "select quarantine_id, body from quarantine where quarantine_id > ?
+                 order by quarantine_id limit ?",
+            )
+            .bind(after)
+            .bind(BODIES)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
+            let Some((last, _)) = next.last() else { return Ok(erased) };
+            after = *last;
+            let naming = next.iter().filter(|(_, body)| names(body, sender.as_str()));
+            let ids: Vec<i64> = naming.map(|(id, _)| *id).collect();
+            if !ids.is_empty() {
+                erased += self.writer.perform(EraseQuarantined(ids)).await?;
+            }
+        }
     }
 
     async fn prune_some(&self, before: Cutoffs, limit: usize) -> Result<Pruned, Error> {
@@ -88,18 +106,77 @@ impl Operation for EraseSome {
     }
 }
 
-struct EraseQuarantined(UserId);
+/// Bodies in quarantine looked at in one go.
+const BODIES: i64 = 100;
+
+/// Whether a body that may not even be JSON names somebody, be it as it is or with characters escaped
+/// in any of the ways that JSON allows.
+fn names(body: &[u8], sender: &str) -> bool {
+    let sender = sender.as_bytes();
+    let holds = |bytes: &[u8]| bytes.windows(sender.len().max(1)).any(|window| window == sender);
+    holds(body) || (body.contains(&b'\\') && holds(&unescaped(body)))
+}
+
+/// The bytes with JSON's escapes undone wherever one stands; what is none stays as it is.
+fn unescaped(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some((kind, behind)) = rest.split_first() else { break };
+        let plain = match kind {
+            b'u' => {
+                if let Some((c, behind)) = code_point(rest) {
+                    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                    rest = behind;
+                }
+                continue;
+            }
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'b' => 8,
+            b'f' => 12,
+            other => *other,
+        };
+        out.push(plain);
+        rest = behind;
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// The character of a `uXXXX`, of two of them where they are a surrogate pair, and what follows.
+fn code_point(escape: &[u8]) -> Option<(char, &[u8])> {
+    let unit = |bytes: &[u8]| {
+        let digits = bytes.strip_prefix(b"u")?.get(..4)?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let first = unit(escape)?;
+    if let Some(c) = char::from_u32(first.into()) {
+        return Some((c, &escape[5..]));
+    }
+    let second = unit(escape[5..].strip_prefix(b"\\")?)?;
+    let c = char::decode_utf16([first, second]).next()?.ok()?;
+    Some((c, &escape[11..]))
+}
+
+/// Drops these bodies.
+struct EraseQuarantined(Vec<i64>);
 
 #[async_trait]
 impl Operation for EraseQuarantined {
     type Answer = u64;
     async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
-        sqlx::query("delete from quarantine where instr(body, cast(? as blob)) > 0")
-            .bind(self.0.as_str())
-            .execute(&mut *writing.connection)
-            .await
-            .map(|done| done.rows_affected())
-            .map_err(unavailable)
+        sqlx::query(
+            "delete from quarantine where quarantine_id in (select value from json_each(?))",
+        )
+        .bind(serde_json::json!(self.0).to_string())
+        .execute(&mut *writing.connection)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(unavailable)
     }
 }
 
@@ -128,24 +205,17 @@ impl Operation for PruneSome {
         if let Some(before) = self.before.rows {
             self.messages(connection, before, &mut pruned).await?;
             self.calls(connection, before, &mut pruned).await?;
-            for old in OLD_ROWS {
-                self.rows(connection, old, before, &mut pruned).await?;
+            for state in JobState::ALL.iter().copied().filter(|state| state.is_final()) {
+                self.jobs(connection, state, before, &mut pruned).await?;
             }
+            self.gaps(connection, before, &mut pruned).await?;
         }
         Ok(pruned)
     }
 }
 
-/// What of a table is older than wanted, a few at a time. What still waits for something is kept.
-/// Messages and calls go as the chain covers them, and what is not in the chain yet stays.
-const OLD_ROWS: [&str; 2] = [
-    "delete from recall_jobs where job_id in (
-         select job_id from (select job_id, created_at, state from recall_jobs order by job_id limit ?2)
-         where created_at < ?1 and state not in ('pending', 'leased', 'retry', 'held'))",
-    "delete from gaps where gap_id in (
-         select gap_id from (select gap_id, closed_at from gaps order by gap_id limit ?2)
-         where closed_at < ?1)",
-];
+/// How far the gaps were walked through, in `meta`; 0 before the first and after the last.
+const GAPS_WALKED: &str = "gaps_pruned_through";
 
 /// What goes with the messages from ?1 up to ?2, all older than ?3: them last.
 const OF_MESSAGES: [&str; 6] = [
@@ -264,6 +334,69 @@ impl PruneSome {
             pruned.more = true;
         }
         Ok(())
+    }
+
+    /// Takes old jobs of one final state away. The states are walked apart, so that jobs that still wait,
+    /// however many and however old, never stand at the head of the line.
+    async fn jobs(
+        &self,
+        connection: &mut SqliteConnection,
+        state: JobState,
+        before: Timestamp,
+        pruned: &mut Pruned,
+    ) -> Result<(), Error> {
+        let gone = sqlx::query(
+            "delete from recall_jobs where job_id in (
+                 select job_id from (select job_id, created_at from recall_jobs
+                     where state = ?3 order by job_id limit ?2)
+                 where created_at < ?1)",
+        )
+        .bind(before.millis())
+        .bind(self.limit())
+        .bind(state.as_str())
+        .execute(connection)
+        .await
+        .map_err(unavailable)?
+        .rows_affected();
+        pruned.rows += gone;
+        pruned.more |= gone >= self.limit as u64;
+        Ok(())
+    }
+
+    /// Takes old gaps away that are closed. Open ones stay and are walked past; the next time begins at
+    /// the first again.
+    async fn gaps(
+        &self,
+        connection: &mut SqliteConnection,
+        before: Timestamp,
+        pruned: &mut Pruned,
+    ) -> Result<(), Error> {
+        let next = sqlx::query(
+            "select gap_id, found_at < ?2, coalesce(closed_at < ?2, 0) from gaps
+             where gap_id > coalesce((select cast(value as integer) from meta where name = ?1), 0)
+             order by gap_id limit ?3",
+        )
+        .bind(GAPS_WALKED)
+        .bind(before.millis())
+        .bind(self.limit())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+        // None is closed before it is found, so what was found lately ends the walk.
+        let old: Vec<_> = next.iter().take_while(|row| row.get::<bool, _>(1)).collect();
+        let closed: Vec<i64> =
+            old.iter().filter(|row| row.get(2)).map(|row| row.get::<i64, _>(0)).collect();
+        if !closed.is_empty() {
+            sqlx::query("delete from gaps where gap_id in (select value from json_each(?))")
+                .bind(serde_json::json!(closed).to_string())
+                .execute(&mut *connection)
+                .await
+                .map_err(unavailable)?;
+        }
+        let last = old.last().filter(|_| old.len() >= self.limit);
+        pruned.rows += closed.len() as u64;
+        pruned.more |= last.is_some();
+        set_number(connection, GAPS_WALKED, last.map_or(0, |row| row.get(0))).await
     }
 
     async fn rows(
