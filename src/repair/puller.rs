@@ -83,8 +83,9 @@ pub(super) async fn pull_all(shared: Arc<Shared>) {
                 }
                 continue;
             };
-            shared.permit().await;
+            // In this order: a permit is for a call that leaves right then.
             shared.client.connected(AT_ONCE / 2).await;
+            shared.permit().await;
             let key = work.busy();
             if let Some(key) = key {
                 lock(&busy).insert(key);
