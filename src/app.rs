@@ -21,7 +21,9 @@ use crate::chat::verify::{Verifier, VerifierOptions};
 use crate::config::{self, Config, Mistake, RecallMode};
 use crate::http::listener::{self, Limits, Listener};
 use crate::http::tls::{self, Certificate};
-use crate::http::{self, Access, Admin, ApiLimits, Operator, Patience, Webhook, telemetry};
+use crate::http::{
+    self, Access, Admin, ApiLimits, NotReloaded, Operator, Patience, Webhook, telemetry,
+};
 use crate::intake::{self, Intake};
 use crate::model::{Allowance, AllowanceKind, Clock, RuleId, RulesVersion, UserId};
 use crate::notify;
@@ -50,6 +52,9 @@ const CATCH_UP: Duration = Duration::from_millis(5);
 const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 /// Between tidying up the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Who reloads when a signal asks for it.
+const SIGNAL: &str = "signal";
 
 /// A daemon that runs.
 pub struct App {
@@ -184,6 +189,7 @@ impl App {
             certificates: certificates.clone(),
             sweeper: Arc::clone(&sweeper),
             sweep_terms: sweep_terms(config),
+            clock: Arc::clone(&clock),
         });
         let pruning_clock = Arc::clone(&clock);
         let stopping = CancellationToken::new();
@@ -286,9 +292,10 @@ impl App {
         &self.intake
     }
 
-    /// Reads the rules file again. A broken one leaves everything as it is, and is told.
-    pub async fn reload(&self) -> Result<RulesVersion, String> {
-        self.operator.reload().await
+    /// Reads the rules file again, as a signal asks for. A broken one leaves everything as it is, and is
+    /// told.
+    pub async fn reload(&self) -> Result<RulesVersion, NotReloaded> {
+        self.operator.reload(SIGNAL).await
     }
 
     /// Waits until a part that never ends by itself has ended, which only a bug can bring about.
@@ -385,6 +392,7 @@ struct Steering {
     certificates: Vec<Arc<Certificate>>,
     sweeper: Arc<Sweeper>,
     sweep_terms: Terms,
+    clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
@@ -416,7 +424,7 @@ impl Operator for Steering {
     fn plans_turned(&self) {
         self.sweeper.plans_turned();
     }
-    async fn reload(&self) -> Result<RulesVersion, String> {
+    async fn reload(&self, actor: &str) -> Result<RulesVersion, NotReloaded> {
         // One that is broken is no reason to leave the others, or the rules, as they are.
         let broken = self.certificates.iter().filter_map(|it| it.reload().err());
         let broken: Vec<_> = broken.map(|error| error.to_string()).collect();
@@ -427,12 +435,18 @@ impl Operator for Steering {
             Ok(Ok(rules)) => rules,
             Ok(Err(BadRules(mistakes))) => {
                 tracing::error!(%mistakes, "the rules file is broken; the rules in force stay");
-                return Err(mistakes.to_string());
+                return Err(NotReloaded::Broken(mistakes.to_string()));
             }
-            Err(_) => return Err("the rules could not be compiled".into()),
+            Err(_) => {
+                return Err(NotReloaded::Broken("the rules could not be compiled".into()));
+            }
         };
-        self.intake.reload(rules).await.map_err(|error| error.to_string())?;
-        if broken.is_empty() { Ok(self.rules_version()) } else { Err(broken.join("\n")) }
+        self.intake.reload(rules).await?;
+        // The rules are in force by now, whatever is said of the certificates.
+        let version = self.rules_version();
+        let detail = serde_json::json!({ "version": version }).to_string();
+        self.store.note(&By::new(actor, self.clock.now()), "reload", detail, None).await?;
+        if broken.is_empty() { Ok(version) } else { Err(NotReloaded::Broken(broken.join("\n"))) }
     }
     async fn allow(
         &self,

@@ -39,6 +39,16 @@ pub struct ApiLimits {
     pub answer_timeout: Duration,
 }
 
+/// Why a reload did not do all that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReloaded {
+    /// The rules file or a certificate is broken: every mistake with its place.
+    #[error("{0}")]
+    Broken(String),
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
 /// What operators steer beside the store.
 #[async_trait]
 pub trait Operator: Send + Sync {
@@ -61,8 +71,9 @@ pub trait Operator: Send + Sync {
     /// A plan was told to go or to end.
     fn plans_turned(&self);
 
-    /// Reads the rules file again. A broken one leaves everything as it is, and is told.
-    async fn reload(&self) -> Result<RulesVersion, String>;
+    /// Reads the rules file again, and records who had new rules come into force. A broken file leaves
+    /// the rules as they are, and is told.
+    async fn reload(&self, actor: &str) -> Result<RulesVersion, NotReloaded>;
 
     /// Lets a sender or a phrase through, beside the rules file.
     async fn allow(&self, actor: &str, allowance: &NewAllowance) -> Result<Allowance, Error>;

@@ -29,7 +29,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::intake::Intake;
 
 pub use access::Access;
-pub use admin::{Admin, ApiLimits, Operator};
+pub use admin::{Admin, ApiLimits, NotReloaded, Operator};
 pub use api::openapi;
 pub use problem::wording as admin_wording;
 pub use telemetry::{Telemetry, telemetry};

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quell::store::View;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -127,11 +128,13 @@ async fn a_new_certificate_is_used_and_a_broken_one_is_not() {
         // A certificate of another key, no certificate at all, an empty file.
         std::fs::write(home.path("cert.pem"), broken).unwrap();
         let (status, said) = app.post("/-/reload", serde_json::Value::Null).await;
-        assert_ne!(status, 200);
+        assert_eq!(status, 422);
         assert!(said.to_string().contains("cert.pem"), "{said}");
         let mut kept = connect(&app, &second, "quell.example", BOTH).await.unwrap();
         assert_eq!(say(&mut kept, 4).await, "HTTP/1.1 200 OK");
     }
+    // The rules came into force each time, and that is on record.
+    assert_eq!(app.column(View::Operations, "act").await, ["reload"; 4]);
     app.stop().await;
 }
 

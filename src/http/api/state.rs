@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Extension, State};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::super::access::Caller;
-use super::super::admin::Admin;
+use super::super::admin::{Admin, NotReloaded};
 use super::super::extract::Json;
 use super::super::problem::Problem;
 use super::{Answer, by};
@@ -173,8 +172,10 @@ pub(super) async fn reload(
     State(admin): State<Admin>,
     caller: Extension<Caller>,
 ) -> Answer<Reloaded> {
-    let rules_version = admin.operator.reload().await.map_err(Problem::unfit)?;
-    let detail = json!({ "version": rules_version }).to_string();
-    admin.store.note(&by(&admin, &caller), "reload", detail, None).await?;
+    let reloaded = admin.operator.reload(&caller.actor).await;
+    let rules_version = reloaded.map_err(|why| match why {
+        NotReloaded::Broken(mistakes) => Problem::unfit(mistakes),
+        NotReloaded::Store(error) => error.into(),
+    })?;
     Ok(Json(Reloaded { rules_version }))
 }
