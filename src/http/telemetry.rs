@@ -86,6 +86,15 @@ fn describe() {
     describe_gauge!("quell_recall_queue", "Unfinished recall jobs, by state");
     describe_gauge!("quell_recall_halted", "1 while calls stand still");
     describe_gauge!("quell_build_info", "1 for the version that runs");
+    // Empty ones are shown from the start, too: what was never seen is no missing metric.
+    for histogram in [
+        metrics::histogram!("quell_callback_seconds"),
+        metrics::histogram!("quell_store_commit_seconds"),
+        metrics::histogram!("quell_recall_call_seconds"),
+        metrics::histogram!("quell_exposure_seconds"),
+    ] {
+        drop(histogram);
+    }
     metrics::gauge!("quell_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     metrics::gauge!("quell_recall_halted").set(0.0);
     metrics::counter!("quell_recall_calls_total", "code" => "0").absolute(0);

@@ -107,6 +107,14 @@ pub(super) fn tripped(rule: &RuleId, tripped: bool) {
     gauge!("quell_rule_tripped", "rule" => rule.to_string()).set(if tripped { 1.0 } else { 0.0 });
 }
 
+/// Starts what a rule may count at 0, in either mode: a live one may fall to shadow.
+pub(super) fn rule_in_force(rule: &RuleId) {
+    for mode in [Mode::Shadow, Mode::Live] {
+        let labels = [("rule", rule.to_string()), ("mode", mode.to_string())];
+        counter!("quell_rule_hits_total", &labels).increment(0);
+    }
+}
+
 pub(super) fn rules_in_force(version: &str) {
     static LATEST: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
     let mut latest = LATEST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

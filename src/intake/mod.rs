@@ -434,6 +434,9 @@ async fn announce(store: &dyn Store, rules: &CompiledRules, at: Timestamp) -> Re
         .summaries()
         .into_iter()
         .map(|rule| {
+            if rule.mode != Mode::Off {
+                metrics::rule_in_force(&rule.id);
+            }
             serde_json::json!({
                 "id": rule.id, "why": rule.why, "mode": rule.mode, "severity": rule.severity,
                 "actions": rule.actions, "counts": rule.counts,

@@ -162,3 +162,30 @@ async fn migrate_makes_a_database_and_healthcheck_finds_no_daemon() {
     let (code, _, said) = quell(&["healthcheck", "--config", config], home.folder.path()).await;
     assert_eq!((code, said.contains("no daemon answers")), (Some(1), true), "{said}");
 }
+
+#[tokio::test]
+async fn every_metric_is_there_before_anything_happened() {
+    let home = Home::new().await;
+    let daemon = home.spawn(&[]).await;
+    let (status, metrics) = daemon.admin("/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "quell_callbacks_total{result=\"stored\"} 0",
+        "quell_messages_total{verdict=\"recall\"} 0",
+        "quell_rule_hits_total{rule=\"bait\",mode=\"live\"} 0",
+        "quell_rule_hits_total{rule=\"bait\",mode=\"shadow\"} 0",
+        "quell_recall_calls_total{code=\"0\"} 0",
+        "quell_recalled_messages_total{result=\"recalled\"} 0",
+        "quell_recall_queue{state=\"pending\"} 0",
+        "quell_exposure_seconds_bucket{le=\"+Inf\"} 0",
+        "quell_exposure_seconds_count 0",
+        "quell_callback_seconds_count 0",
+        "quell_store_commit_seconds_count ",
+        "quell_rules_info{version=",
+        "quell_build_info{version=",
+    ] {
+        let there = metrics.lines().any(|shown| shown.starts_with(line));
+        assert!(there, "{line} is missing in\n{metrics}");
+    }
+    daemon.terminate().await;
+}
