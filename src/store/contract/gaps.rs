@@ -78,6 +78,17 @@ pub(in crate::store) async fn a_gap_is_open_until_it_is_explained(store: &dyn St
     };
     store.explain(explained, Vec::new()).await.unwrap();
     assert_eq!(shown(store).await, ["2-14 legitimate system entry", expired]);
+    // A probe that was under way at the same time finds what is explained already.
+    let explained = Explained {
+        conversation_id: id,
+        from_seq: 12,
+        to_seq: 31,
+        runs: vec![(12, 29, Finding::Expired), (31, 31, Finding::System)],
+        at: NOW.after(MINUTE),
+    };
+    store.explain(explained, Vec::new()).await.unwrap();
+    let tip = "31-31 legitimate system entry";
+    assert_eq!(shown(store).await, ["2-14 legitimate system entry", expired, tip]);
 }
 
 pub(in crate::store) async fn a_late_callback_leaves_no_gap(store: &dyn Store) {

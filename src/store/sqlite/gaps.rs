@@ -367,6 +367,38 @@ async fn cut(
     Ok(taken.iter().map(|row| row.get::<i64, _>(4)).min())
 }
 
+/// What of a stretch no row explains for good. A pull of a gap and a probe can be under way for the
+/// same stretch at once; whichever comes second finds it explained.
+async fn unexplained(
+    connection: &mut SqliteConnection,
+    conversation: ConversationId,
+    (from, to): (MsgSeq, MsgSeq),
+) -> Result<Vec<(MsgSeq, MsgSeq)>, Error> {
+    let explained = sqlx::query(
+        "select from_seq, to_seq from gaps
+         where conversation_id = ?1 and to_seq >= ?2 and from_seq <= ?3 order by from_seq",
+    )
+    .bind(conversation)
+    .bind(seq_to_i64(from))
+    .bind(seq_to_i64(to))
+    .fetch_all(connection)
+    .await
+    .map_err(unavailable)?;
+    let mut left = Vec::new();
+    let mut next = from;
+    for row in &explained {
+        let (low, high) = (seq(row, 0), seq(row, 1));
+        if next < low {
+            left.push((next, low - 1));
+        }
+        next = next.max(high + 1);
+    }
+    if next <= to {
+        left.push((next, to));
+    }
+    Ok(left)
+}
+
 /// What was pulled one after the other, top down, and turned out the same is one run.
 const SAME_RUN: Duration = Duration::from_hours(1);
 
@@ -431,8 +463,9 @@ impl Operation for Explain {
         let found_at = cut(connection, *conversation_id, *from_seq, *to_seq).await?;
         let found_at = found_at.unwrap_or(at.millis());
         for (from, to, finding) in runs {
-            let words = finding.words();
-            close(connection, *conversation_id, (*from, *to), words, found_at, *at).await?;
+            for run in unexplained(connection, *conversation_id, (*from, *to)).await? {
+                close(connection, *conversation_id, run, finding.words(), found_at, *at).await?;
+            }
         }
         Ok(recorded)
     }
