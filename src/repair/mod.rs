@@ -37,6 +37,11 @@ use crate::model::Clock;
 use crate::store::{Error, Store};
 use crate::worker::limit::Limiter;
 
+/// Calls of a command in a second that Chat takes (page `history`).
+const CHAT_LIMIT: u32 = 200;
+/// Chat's second and what calls may be late by.
+const AFTER_RESTART: Duration = Duration::from_millis(1500);
+
 /// How history is pulled.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -108,12 +113,18 @@ impl Repair {
     ) -> Self {
         metrics::describe();
         let probes = Probes::new(options.probe_after, options.probe_active);
+        let limiter = Limiter::new(options.calls_per_second);
+        // What an earlier process asked for may still be in Chat's window. Two rates of half its limit
+        // fit in there.
+        if options.calls_per_second > CHAT_LIMIT / 2 {
+            limiter.hold(AFTER_RESTART);
+        }
         let shared = Arc::new(Shared {
             store,
             intake,
             client,
             clock,
-            limiter: Limiter::new(options.calls_per_second),
+            limiter,
             recalls_wait,
             options,
             ledger: Mutex::default(),
