@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Subcommand, ValueEnum};
 
 use super::daemon::Reach;
-use super::listing::{self, Format};
+use super::listing::{self, Columns, Format};
 use super::{FINDINGS, on_runtime, output};
 use crate::model::AllowanceKind;
 use crate::store::NewAllowance;
@@ -38,6 +39,7 @@ enum What {
     List {
         #[command(flatten)]
         reach: Reach,
+        /// How to print the list
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
@@ -45,6 +47,7 @@ enum What {
     Remove {
         #[command(flatten)]
         reach: Reach,
+        /// What it is
         kind: Kind,
         /// The id that `quell allow list` shows
         id: i64,
@@ -56,12 +59,13 @@ struct Allow {
     #[command(flatten)]
     reach: Reach,
     /// The sender, or the phrase
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     value: String,
     /// By this rule alone [default: every rule]
     #[arg(long, value_name = "RULE_ID")]
     rule: Option<String>,
     /// Why, for the record
-    #[arg(long, default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
 }
 
@@ -109,7 +113,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             What::Sender(allow) => make(AllowanceKind::Sender, allow).await?,
             What::Phrase(allow) => make(AllowanceKind::Phrase, allow).await?,
             What::List { format, .. } => {
-                listing::print(&target.allowances().await?, *format, &COLUMNS)?;
+                let rows = target.allowances().await?;
+                listing::print(&rows, *format, &Columns::of(&COLUMNS))?;
                 ExitCode::SUCCESS
             }
             What::Remove { kind, id, .. } => {

@@ -7,9 +7,9 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::daemon::{Reach, Target};
-use super::listing::{self, Format};
+use super::listing::{self, Columns, Format};
 use super::since::Since;
-use super::{on_runtime, output};
+use super::{Usage, on_runtime, output};
 use crate::model::{Clock, SystemClock};
 use crate::store::{Filter, View};
 
@@ -32,6 +32,7 @@ use crate::store::{Filter, View};
 pub struct Args {
     #[command(subcommand)]
     verify: Option<Other>,
+    /// Which list
     #[arg(value_enum, required = true)]
     what: Option<What>,
     #[command(flatten)]
@@ -39,11 +40,12 @@ pub struct Args {
     #[command(flatten)]
     which: Which,
     /// Rows at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Go on where a list ended
     #[arg(long, value_name = "N")]
     cursor: Option<i64>,
+    /// How to print the list
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -56,17 +58,19 @@ enum Other {
 /// Which rows are wanted.
 #[derive(Debug, clap::Args)]
 pub struct Which {
+    /// In this group
     #[arg(long, value_name = "GROUP_ID")]
     group: Option<String>,
     /// A topic of the group
     #[arg(long, value_name = "TOPIC_ID", requires = "group")]
     topic: Option<String>,
-    /// Who wrote it; for operations, who did it
+    /// Who wrote it; for operations, plans and backfills who did it
     #[arg(long, value_name = "USER_ID")]
     sender: Option<String>,
+    /// What this rule hit; for recalls, what it asked for
     #[arg(long, value_name = "RULE_ID")]
     rule: Option<String>,
-    /// A verdict, a job state, a call's outcome, a gap's state, an act, right or wrong: what the list has
+    /// How it stands: a verdict, a job's state, a hit's mode, a call's outcome, an act, whatever the list has
     #[arg(long)]
     state: Option<String>,
     /// Part of a message's text, for messages; wants store.search
@@ -103,9 +107,43 @@ pub enum What {
     Operations,
     /// What people said of what the rules found
     Reviews,
+    /// Recalls after the fact: what was asked, and how it stands
+    Plans,
+    /// Stretches of history that were read
+    Backfills,
 }
 
 impl Which {
+    /// Refuses filters that the list does not have, before anything is opened.
+    pub(super) fn check(&self, what: What) -> Result<(), Usage> {
+        let view = what.view();
+        let given = [
+            ("group", &self.group),
+            ("topic", &self.topic),
+            ("sender", &self.sender),
+            ("rule", &self.rule),
+            ("state", &self.state),
+            ("text", &self.text),
+        ];
+        let known: Vec<_> = view.filters().iter().map(|(name, _)| *name).collect();
+        let strange = given.iter().find(|(name, given)| given.is_some() && !known.contains(name));
+        if let Some((name, _)) = strange {
+            let mut ways: Vec<_> = known.iter().map(|name| format!("--{name}")).collect();
+            ways.extend(["--since".to_owned(), "--until".to_owned()]);
+            let (list, ways) = (view.word(), ways.join(", "));
+            return Err(Usage(format!("{list} cannot be filtered by {name}, only by {ways}")));
+        }
+        one_of(self.state.as_deref(), view.states())
+    }
+
+    /// The same for what waits to be reviewed.
+    pub(super) fn check_to_review(&self) -> Result<(), Usage> {
+        if self.text.is_some() {
+            return Err(Usage("what waits to be reviewed cannot be filtered by text".to_owned()));
+        }
+        one_of(self.state.as_deref(), &["flag", "recall", "held"])
+    }
+
     /// The rows as a filter of pages.
     #[must_use]
     pub fn filter(&self) -> Filter {
@@ -124,6 +162,16 @@ impl Which {
     }
 }
 
+/// A state that no row can have would be an empty list, which looks as if all were well.
+fn one_of(state: Option<&str>, known: &[&str]) -> Result<(), Usage> {
+    match state {
+        Some(state) if !known.is_empty() && !known.contains(&state) => {
+            Err(Usage(format!("--state {state}: is one of {}", known.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl What {
     /// The view that holds it.
     #[must_use]
@@ -139,11 +187,13 @@ impl What {
             Self::Quarantine => View::Quarantine,
             Self::Operations => View::Operations,
             Self::Reviews => View::Reviews,
+            Self::Plans => View::Plans,
+            Self::Backfills => View::Backfills,
         }
     }
 
     /// The columns that a table shows; the other formats hold all.
-    fn columns(self) -> &'static [&'static str] {
+    pub(super) fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Messages | Self::Conflicts => {
                 &["received_at_iso", "group_id", "topic_id", "msg_seq", "sender", "verdict", "text"]
@@ -193,6 +243,25 @@ impl What {
             Self::Reviews => {
                 &["at_iso", "reviewer", "group_id", "msg_seq", "rule_id", "verdict", "note"]
             }
+            Self::Plans => &[
+                "plan_id",
+                "state",
+                "asked",
+                "messages",
+                "recallable",
+                "created_by",
+                "created_at_iso",
+            ],
+            Self::Backfills => &[
+                "backfill_id",
+                "group_id",
+                "topic_id",
+                "state",
+                "pages",
+                "recorded",
+                "recalls",
+                "reason",
+            ],
         }
     }
 }
@@ -204,8 +273,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let what = match (&args.verify, args.what) {
         (Some(Other::Verify(args)), _) => return super::verify::run(args),
         (None, Some(what)) => what,
-        (None, None) => anyhow::bail!("say what to list"),
+        (None, None) => return Err(Usage("say what to list".to_owned()).into()),
     };
+    args.which.check(what)?;
     let loaded = match args.reach.settings.load() {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
@@ -217,7 +287,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let found = rows(&target, what.view(), filter).await;
         target.close().await;
         let (rows, next) = found?;
-        listing::print(&rows, args.format, what.columns())?;
+        let columns = Columns::some(what.columns(), what.view().columns());
+        listing::print(&rows, args.format, &columns)?;
         if rows.len() < usize::from(args.limit)
             && let Some(next) = next
         {

@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::daemon::{Reach, Target};
-use super::listing::{self, Format};
-use super::{FINDINGS, on_runtime, output};
+use super::listing::{self, Columns, Format};
+use super::{FINDINGS, Usage, on_runtime, output};
 use crate::app::Backfiller;
 use crate::model::{Clock, MsgSeq, SystemClock};
-use crate::store::{By, Error};
+use crate::store::{By, Error, View};
 
 /// Between looks at how it goes.
 const TICK: Duration = Duration::from_millis(200);
@@ -36,6 +36,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct Args {
     #[command(flatten)]
     reach: Reach,
+    /// The group whose history is read
     #[arg(long, value_name = "GROUP_ID", required_unless_present = "cancel")]
     group: Option<String>,
     /// A topic of the group
@@ -53,6 +54,7 @@ pub struct Args {
     /// End a backfill by its number
     #[arg(long, value_name = "N", conflicts_with_all = ["group", "from", "to", "no_wait"])]
     cancel: Option<i64>,
+    /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -61,14 +63,15 @@ fn sequence() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=u64::from(u32::MAX))
 }
 
-const COLUMNS: [&str; 8] =
-    ["backfill_id", "group_id", "topic_id", "state", "pages", "recorded", "recalls", "reason"];
+fn columns() -> Columns<'static> {
+    Columns::some(super::audit::What::Backfills.columns(), View::Backfills.columns())
+}
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     if let (Some(from), Some(to)) = (args.from, args.to)
         && from > to
     {
-        bail!("--from {from} is larger than --to {to}");
+        return Err(Usage(format!("--from {from} is larger than --to {to}")).into());
     }
     let config = match args.reach.settings.load_complete() {
         Ok(config) => config,
@@ -104,7 +107,7 @@ impl Reader {
         let id = self.begin(args).await?;
         if args.no_wait {
             output::note(format_args!("backfill {id} goes on in the daemon"));
-            listing::print(&[self.look(id).await?], args.format, &COLUMNS)?;
+            listing::print(&[self.look(id).await?], args.format, &columns())?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut line = output::LiveLine::new(true);
@@ -144,7 +147,7 @@ impl Reader {
         };
         line.end();
         let failed = row["state"] != "done";
-        listing::print(&[row], args.format, &COLUMNS)?;
+        listing::print(&[row], args.format, &columns())?;
         Ok(if failed { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
     }
 

@@ -55,6 +55,7 @@ pub struct Args {
     /// Groups and senders shown
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=1000))]
     limit: u16,
+    /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -16,7 +16,7 @@ use crate::store::sqlite;
 /// in place of the original. It holds what people wrote: keep it as you keep the original.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  quell backup /var/backups/quell-$(date +%F).db")]
+  quell backup /var/backups/quell-2026-05-01.db")]
 pub struct Args {
     #[command(flatten)]
     settings: Settings,

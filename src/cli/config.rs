@@ -12,8 +12,12 @@ use crate::app;
 
 /// Check the configuration, or show what holds
 ///
-/// Values come from the file, then the environment (`QUELL__SECTION__KEY`), then --set; the later wins.
+/// Values come from the file, then the environment (`QUELL__SECTION__KEY`), then --set; the later wins. A
+/// secret can be read from a file: `chat.secret_key_file`, `QUELL__CHAT__SECRET_KEY_FILE`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quell config check --config /etc/quell/quell.toml
+  quell config print --set recall.mode=shadow")]
 pub struct Args {
     #[command(subcommand)]
     what: What,

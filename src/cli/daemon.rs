@@ -394,7 +394,8 @@ impl Target {
     pub async fn allow(&self, allowance: &NewAllowance) -> Result<i64> {
         let NewAllowance { kind, value, rule, note } = allowance;
         if value.is_empty() {
-            bail!("an empty {kind} would be let through everywhere");
+            let said = format!("an empty {kind} would be let through everywhere");
+            return Err(super::Usage(said).into());
         }
         match self {
             Self::Daemon(daemon) => {

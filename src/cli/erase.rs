@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::daemon::Reach;
 use super::output::LiveLine;
-use super::{FINDINGS, on_runtime, output};
+use super::{FINDINGS, Usage, on_runtime, output};
 use crate::app;
 
 /// Take away everything that a person wrote
@@ -22,7 +23,8 @@ use crate::app;
 pub struct EraseArgs {
     #[command(flatten)]
     reach: Reach,
-    #[arg(long, value_name = "USER_ID")]
+    /// Whose messages
+    #[arg(long, value_name = "USER_ID", value_parser = NonEmptyStringValueParser::new())]
     sender: String,
     /// Do it without being asked
     #[arg(long)]
@@ -44,10 +46,18 @@ pub fn erase(args: &EraseArgs) -> Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
     };
-    anyhow::ensure!(!args.sender.is_empty(), "--sender must not be empty");
     let question = format_args!("erase what {} wrote? This cannot be undone.", args.sender);
-    if !args.yes && !output::confirmed(question)? {
-        anyhow::bail!("nothing was erased: say --yes, or yes at a terminal");
+    let agreed = if args.yes { Some(true) } else { output::confirmed(question)? };
+    match agreed {
+        Some(true) => {}
+        Some(false) => {
+            output::note("nothing was erased");
+            return Ok(ExitCode::from(FINDINGS));
+        }
+        None => {
+            let said = "nothing was erased: say --yes, or yes at a terminal";
+            return Err(Usage(said.to_owned()).into());
+        }
     }
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;

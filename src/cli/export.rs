@@ -26,12 +26,14 @@ const PAGE: usize = 1_000;
   quell export recalls --since 7d --output recalls.csv --format csv
   quell export messages --group @TGS#2J4SZEAEL | jq -r .text")]
 pub struct Args {
+    /// Which list
     #[arg(value_enum)]
     what: What,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
     which: Which,
+    /// How to write it
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Where to [default: stdout]
@@ -49,6 +51,7 @@ enum Format {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
+    args.which.check(args.what)?;
     let loaded = match args.settings.load() {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
@@ -80,14 +83,19 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// Writes all rows. Answers how many.
 async fn rows(store: &impl Audit, args: &Args, mut out: impl Write) -> Result<u64> {
+    let view = args.what.view();
+    let columns: Vec<_> = view.columns().iter().map(|column| column.name).collect();
     let mut filter = Filter { limit: PAGE, ..args.which.filter() };
     let mut written = 0;
+    if args.format == Format::Csv {
+        csv::Writer::from_writer(&mut out).write_record(&columns)?;
+    }
     loop {
-        let page = store.page(args.what.view(), &filter).await?;
+        let page = store.page(view, &filter).await?;
         let rows = page.objects();
         match args.format {
             Format::Csv => {
-                listing::write_csv(&mut csv::Writer::from_writer(&mut out), &rows, written == 0)?;
+                listing::write_csv(&mut csv::Writer::from_writer(&mut out), &rows, &columns)?;
             }
             Format::Jsonl => {
                 for row in &rows {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::daemon::Reach;
-use super::listing::{self, Format};
+use super::listing::{self, Columns, Format};
 use super::{FINDINGS, on_runtime, output};
 
 /// Look at rules that fell to shadow, and put them back in force
@@ -15,6 +15,9 @@ use super::{FINDINGS, on_runtime, output};
 /// is still judged; its recalls are held. After a look at them (`quell jobs list --state held`), cancel
 /// or release them with `quell jobs`, and put the rule back in force here.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quell guard list                  which rules tripped, when and why
+  quell guard reset contact-bait    it is in force again")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -26,6 +29,7 @@ enum What {
     List {
         #[command(flatten)]
         reach: Reach,
+        /// How to print the list
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
@@ -33,6 +37,7 @@ enum What {
     Reset {
         #[command(flatten)]
         reach: Reach,
+        /// The rule
         #[arg(value_name = "RULE_ID")]
         rule: String,
     },
@@ -48,7 +53,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let target = reach.target(&loaded.config).await?;
         let code = match &args.what {
             What::List { format, .. } => {
-                listing::print(&target.tripped().await?, *format, &["rule", "at", "why"])?;
+                let columns = Columns::of(&["rule", "at", "why"]);
+                listing::print(&target.tripped().await?, *format, &columns)?;
                 ExitCode::SUCCESS
             }
             What::Reset { rule, .. } if target.reset_rule(rule).await? => {

@@ -16,7 +16,7 @@ pub struct Args {
     #[command(flatten)]
     settings: Settings,
     /// Give up after so many seconds
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     timeout: u64,
 }
 

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 
 use super::daemon::Reach;
-use super::listing::{self, Format};
-use super::{on_runtime, output};
+use super::listing::{self, Columns, Format};
+use super::{Usage, on_runtime, output};
 use crate::store::{Filter, JobChange, JobFilter, View};
 
 /// Look at the recall queue and change it
@@ -15,6 +15,12 @@ use crate::store::{Filter, JobChange, JobFilter, View};
 /// A job waits (pending, retry), is in a call (leased) or held, and ends as recalled, gone, refused,
 /// dead or cancelled. Everything done here is a row in `v_operations`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quell jobs list --state held             what is held, and why
+  quell jobs release --rule contact-bait   it was right: let them go
+  quell jobs cancel --group '@TGS#EXAMPLE' --sender mallory
+  quell jobs retry 1507 1508
+  quell jobs hold --all                    keep everything back that waits")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -44,11 +50,12 @@ struct ListArgs {
     #[arg(long, value_parser = ["pending", "leased", "retry", "held", "recalled", "gone", "refused", "dead", "cancelled"])]
     state: Option<String>,
     /// Rows at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Go on where a list ended
     #[arg(long, value_name = "N")]
     cursor: Option<i64>,
+    /// How to print the list
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -69,11 +76,13 @@ struct ChangeArgs {
 
 #[derive(Debug, clap::Args)]
 struct Which {
+    /// Jobs in this group
     #[arg(long, value_name = "GROUP_ID")]
     group: Option<String>,
     /// A topic of the group
     #[arg(long, value_name = "TOPIC_ID", requires = "group")]
     topic: Option<String>,
+    /// Jobs about messages of this sender
     #[arg(long, value_name = "USER_ID")]
     sender: Option<String>,
     /// Jobs that this rule asked for
@@ -122,7 +131,7 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
         let target = args.reach.target(&loaded.config).await?;
         let (rows, next) = super::audit::rows(&target, View::Recalls, filter).await?;
         target.close().await;
-        listing::print(&rows, args.format, &COLUMNS)?;
+        listing::print(&rows, args.format, &Columns::some(&COLUMNS, View::Recalls.columns()))?;
         if let Some(next) = next {
             output::note(format_args!("more: --cursor {next}"));
         }
@@ -131,10 +140,6 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
 }
 
 fn change(args: &ChangeArgs, change: JobChange) -> Result<ExitCode> {
-    let loaded = match args.reach.settings.load() {
-        Ok(loaded) => loaded,
-        Err(code) => return Ok(code),
-    };
     let which = JobFilter {
         jobs: args.jobs.clone(),
         group: args.which.group.clone(),
@@ -143,8 +148,13 @@ fn change(args: &ChangeArgs, change: JobChange) -> Result<ExitCode> {
         rule: args.which.rule.clone(),
     };
     if which == JobFilter::default() && !args.all {
-        bail!("say which jobs: their numbers, --group, --sender, --rule, or --all");
+        let said = "say which jobs: their numbers, --group, --sender, --rule, or --all";
+        return Err(Usage(said.to_owned()).into());
     }
+    let loaded = match args.reach.settings.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;
         let changed = target.change_jobs(change, &which).await?;

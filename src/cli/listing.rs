@@ -6,6 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::output;
+use crate::store::Column;
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -18,12 +19,32 @@ pub enum Format {
     Csv,
 }
 
-/// Prints rows: objects of which the first one's keys, or `columns` for tables, are the columns.
-pub fn print(rows: &[Value], format: Format, columns: &[&str]) -> Result<()> {
+/// The columns of a list.
+pub struct Columns<'a> {
+    table: &'a [&'a str],
+    all: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    /// All of them, in whatever format.
+    #[must_use]
+    pub fn of(all: &'a [&'a str]) -> Self {
+        Self { table: all, all: all.to_vec() }
+    }
+
+    /// A table shows some, which people look for; CSV holds all, in the order of the view.
+    #[must_use]
+    pub fn some(table: &'a [&'a str], all: &[Column]) -> Self {
+        Self { table, all: all.iter().map(|column| column.name).collect() }
+    }
+}
+
+/// Prints rows, which are objects. A list without rows has its columns all the same.
+pub fn print(rows: &[Value], format: Format, columns: &Columns<'_>) -> Result<()> {
     match format {
         Format::Json => output::line(serde_json::to_string_pretty(rows)?),
-        Format::Table => output::line(table(rows, columns)),
-        Format::Csv => output::text(&csv(rows)?),
+        Format::Table => output::line(table(rows, columns.table)),
+        Format::Csv => output::text(&csv(rows, &columns.all)?),
     }
     Ok(())
 }
@@ -38,25 +59,21 @@ pub(super) fn table(rows: &[Value], columns: &[&str]) -> Table {
     table
 }
 
-fn csv(rows: &[Value]) -> Result<String> {
+fn csv(rows: &[Value], columns: &[&str]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    write_csv(&mut writer, rows, true)?;
+    writer.write_record(columns)?;
+    write_csv(&mut writer, rows, columns)?;
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-/// Writes rows as CSV that is safe to open in a spreadsheet, with the first one's keys above.
-pub fn write_csv<W: std::io::Write>(
+/// Writes rows as CSV that is safe to open in a spreadsheet.
+pub(super) fn write_csv<W: std::io::Write>(
     writer: &mut csv::Writer<W>,
     rows: &[Value],
-    header: bool,
+    columns: &[&str],
 ) -> Result<()> {
-    let keys: Vec<_> =
-        rows.first().and_then(Value::as_object).into_iter().flat_map(|row| row.keys()).collect();
-    if header && !keys.is_empty() {
-        writer.write_record(&keys)?;
-    }
     for row in rows {
-        writer.write_record(keys.iter().map(|key| harmless(cell(&row[key.as_str()]))))?;
+        writer.write_record(columns.iter().map(|column| harmless(cell(&row[*column]))))?;
     }
     Ok(())
 }
@@ -118,8 +135,12 @@ mod tests {
             json!({"a": "=1+1", "b": -5, "c": "say \"hi\", all"}),
             json!({"a": "@x", "b": null, "c": "-x"}),
         ];
-        assert_eq!(csv(&rows).unwrap(), "a,b,c\n'=1+1,-5,\"say \"\"hi\"\", all\"\n'@x,,'-x\n");
-        assert_eq!(csv(&[]).unwrap(), "");
+        let columns = ["b", "a", "c"];
+        assert_eq!(
+            csv(&rows, &columns).unwrap(),
+            "b,a,c\n-5,'=1+1,\"say \"\"hi\"\", all\"\n,'@x,'-x\n"
+        );
+        assert_eq!(csv(&[], &columns).unwrap(), "b,a,c\n");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::output;
   quell completions zsh > ~/.zfunc/_quell
   quell completions fish > ~/.config/fish/completions/quell.fish")]
 pub struct CompletionsArgs {
+    /// The shell
     shell: Shell,
 }
 

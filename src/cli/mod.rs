@@ -42,13 +42,34 @@ pub mod verify;
 
 /// Something was found that the caller should act on.
 pub const FINDINGS: u8 = 1;
+/// The command was not written as it can be understood: clap's own code for that.
+pub const USAGE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: the configuration or the rules file is bad.
 pub const BAD_CONFIG: u8 = 78;
+
+/// A command that cannot be done as it was written, for a reason that only shows once all of its
+/// arguments are seen together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
 
 /// Keeps group chat on Tencent Cloud Chat clean: records every group message, judges it by your
 /// rules, recalls what they match, and answers for it afterwards.
 #[derive(Debug, Parser)]
-#[command(name = "quell", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "quell",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+What changes something goes through the running daemon, or to the database where none runs.
+Data is printed on stdout, everything else on stderr.
+Exit codes: 0 fine, 1 something was found or failed, 2 usage, 78 bad configuration or rules file.
+
+Begin with:
+  quell demo
+  quell rules check rules.example.yaml"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -120,11 +141,80 @@ pub fn main() -> ExitCode {
             output::note(error);
             ExitCode::from(BAD_CONFIG)
         }
-        Err(error) => output::failed(&error),
+        Err(error) => output::failed(&error, if error.is::<Usage>() { USAGE } else { FINDINGS }),
     }
 }
 
 /// Runs a command's asynchronous part to its end.
 fn on_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory, Parser};
+
+    use super::Cli;
+
+    /// Calls `look` with each command below this one, and this one.
+    fn each(command: &Command, path: &str, look: &mut impl FnMut(&str, &Command)) {
+        look(path, command);
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            each(below, &format!("{path} {}", below.get_name()), look);
+        }
+    }
+
+    #[test]
+    fn every_command_and_argument_is_explained() {
+        let mut command = Cli::command();
+        command.build();
+        let mut silent = Vec::new();
+        each(&command, "quell", &mut |path, command| {
+            if command.get_about().is_none_or(|about| about.to_string().ends_with('.')) {
+                silent.push(path.to_owned());
+            }
+            for arg in command.get_arguments() {
+                if arg.get_help().is_none_or(|help| help.to_string().is_empty()) {
+                    silent.push(format!("{path} {arg}"));
+                }
+            }
+        });
+        assert!(silent.is_empty(), "{silent:?}");
+    }
+
+    /// A line as a shell would split it, up to a pipe, a redirection, or the two spaces before a remark.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let (mut quoted, mut before) = (false, ' ');
+        for c in line.trim().chars() {
+            match c {
+                '\'' => quoted = !quoted,
+                '|' | '>' if !quoted => break,
+                ' ' if !quoted && before == ' ' => break,
+                ' ' if !quoted => words.push(String::new()),
+                c => words.last_mut().expect("there is a word").push(c),
+            }
+            before = c;
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn examples_are_understood() {
+        let mut command = Cli::command();
+        command.build();
+        let mut examples = Vec::new();
+        each(&command, "quell", &mut |_, command| {
+            let after = command.get_after_long_help().or(command.get_after_help());
+            let text = after.map(ToString::to_string).unwrap_or_default();
+            examples.extend(text.lines().filter(|l| l.starts_with("  quell ")).map(words));
+        });
+        assert!(examples.len() > 50, "{examples:?}");
+        for example in examples {
+            if let Err(error) = Cli::try_parse_from(&example) {
+                panic!("{example:?}: {error}");
+            }
+        }
+    }
 }

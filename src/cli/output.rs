@@ -19,22 +19,22 @@ pub fn note(text: impl std::fmt::Display) {
 }
 
 /// Reports what went wrong, causes included.
-pub fn failed(error: &anyhow::Error) -> ExitCode {
+pub fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
     note(format_args!("error: {error:#}"));
-    ExitCode::from(super::FINDINGS)
+    ExitCode::from(code)
 }
 
-/// Asks at a terminal whether something shall be done; where there is none, nobody agreed.
-pub fn confirmed(question: impl std::fmt::Display) -> io::Result<bool> {
+/// Asks at a terminal whether something shall be done. `None` where there is none: nobody agreed.
+pub fn confirmed(question: impl std::fmt::Display) -> io::Result<Option<bool>> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Ok(false);
+        return Ok(None);
     }
     let mut stderr = io::stderr();
     write!(stderr, "{question} Type yes: ")?;
     stderr.flush()?;
     let mut said = String::new();
     io::stdin().read_line(&mut said)?;
-    Ok(said.trim() == "yes")
+    Ok(Some(said.trim() == "yes"))
 }
 
 fn quiet_on_broken_pipe(written: io::Result<()>) {

@@ -11,16 +11,16 @@ use super::backtest::{Format, grouped};
 use super::daemon::{Reach, Target};
 use super::listing::table;
 use super::since::{Since, iso};
-use super::{on_runtime, output};
+use super::{FINDINGS, on_runtime, output};
 use crate::model::{Clock, SystemClock, Timestamp};
 use crate::store::PlanId;
 use crate::sweep::{Asked, Sequences};
 
 /// Recall messages after the fact: plan, look, apply
 ///
-/// Says which messages are meant, prints the plan, and asks before anything happens. What arrives
-/// after the plan was made is not in it. Applied, its recalls go out behind live traffic. A recall
-/// cannot be undone.
+/// Says which messages are meant, prints the plan, and asks before anything happens; where there
+/// is no terminal to ask at, it ends there and says how to apply the plan. What arrives after the plan was
+/// made is not in it. Applied, its recalls go out behind live traffic. A recall cannot be undone.
 #[derive(Debug, clap::Args)]
 #[command(
     group = ArgGroup::new("which").required(true)
@@ -71,6 +71,7 @@ pub struct Args {
     /// Apply without being asked
     #[arg(long)]
     yes: bool,
+    /// How to print the plan
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -95,20 +96,22 @@ async fn act(args: &Args, target: &Target) -> Result<ExitCode> {
         None => target.make_plan(&args.asked()).await?,
     };
     args.print(&plan)?;
+    let number = plan["plan_id"].as_i64().unwrap_or(0);
+    if args.yes && plan["state"] == "cancelled" {
+        output::note(format_args!(
+            "plan {number} was cancelled: nothing of it is recalled any more"
+        ));
+        return Ok(ExitCode::from(FINDINGS));
+    }
     if plan["state"] != "planned" {
         return Ok(ExitCode::SUCCESS);
     }
-    let number = plan["plan_id"].as_i64().unwrap_or(0);
     if plan["recallable"] == 0 {
         output::note("none of them can be recalled: there is nothing to apply");
         return Ok(ExitCode::SUCCESS);
     }
-    if !args.yes
-        && !output::confirmed(format_args!(
-            "recall {} messages? This cannot be undone.",
-            plan["recallable"]
-        ))?
-    {
+    let question = format_args!("recall {} messages? This cannot be undone.", plan["recallable"]);
+    if !args.yes && output::confirmed(question)? != Some(true) {
         output::note(format_args!(
             "nothing was recalled; to apply it: quell recall --plan {number} --yes"
         ));

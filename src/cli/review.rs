@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 
 use super::audit::Which;
 use super::daemon::{Reach, Reviewed};
-use super::listing::{self, Format};
-use super::{on_runtime, output};
-use crate::store::Filter;
+use super::listing::{self, Columns, Format};
+use super::{Usage, on_runtime, output};
+use crate::store::{Filter, REVIEWABLE};
 
 /// Say whether what the rules found was right
 ///
@@ -30,7 +30,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// List what nobody looked at yet, newest first
+    /// List what nobody looked at yet, newest first; --state is flag, recall or held
     List(ListArgs),
     /// It was to be found
     Right(SayArgs),
@@ -44,15 +44,15 @@ enum What {
 struct ListArgs {
     #[command(flatten)]
     reach: Reach,
-    /// `--state` is flag, recall or held here
     #[command(flatten)]
     which: Which,
     /// Rows at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Go on where a list ended
     #[arg(long, value_name = "N")]
     cursor: Option<i64>,
+    /// How to print the list
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -65,13 +65,13 @@ struct SayArgs {
     #[arg(value_name = "MESSAGE", required = true)]
     messages: Vec<String>,
     /// A topic of the group, for GROUP/SEQ
-    #[arg(long, value_name = "TOPIC_ID", default_value = "")]
+    #[arg(long, value_name = "TOPIC_ID", default_value = "", hide_default_value = true)]
     topic: String,
     /// The rule that it is about [default: every rule that matched]
     #[arg(long, value_name = "RULE_ID")]
     rule: Option<String>,
     /// Why, for whoever reads it later
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
 }
 
@@ -79,6 +79,7 @@ struct SayArgs {
 struct PrecisionArgs {
     #[command(flatten)]
     reach: Reach,
+    /// How to print the list
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -105,6 +106,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn list(args: &ListArgs) -> Result<ExitCode> {
+    args.which.check_to_review()?;
     let loaded = match args.reach.settings.load() {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
@@ -125,7 +127,7 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
             }
         }
         target.close().await;
-        listing::print(&rows, args.format, &COLUMNS)?;
+        listing::print(&rows, args.format, &Columns::some(&COLUMNS, REVIEWABLE))?;
         if let Some(next) = filter.cursor {
             output::note(format_args!("more: --cursor {next}"));
         }
@@ -134,10 +136,6 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
 }
 
 fn say(args: &SayArgs, right: bool) -> Result<ExitCode> {
-    let loaded = match args.reach.settings.load() {
-        Ok(loaded) => loaded,
-        Err(code) => return Ok(code),
-    };
     let mut numbers = Vec::new();
     let mut keys = Vec::new();
     for message in &args.messages {
@@ -147,8 +145,12 @@ fn say(args: &SayArgs, right: bool) -> Result<ExitCode> {
         }
     }
     if keys.is_empty() && !args.topic.is_empty() {
-        bail!("--topic goes with messages given as GROUP/SEQ");
+        return Err(Usage("--topic goes with messages given as GROUP/SEQ".to_owned()).into());
     }
+    let loaded = match args.reach.settings.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;
         let about =
@@ -169,12 +171,14 @@ fn say(args: &SayArgs, right: bool) -> Result<ExitCode> {
 }
 
 /// A message as GROUP/SEQ. A group's id may hold a slash itself.
-fn key(message: &str) -> Result<(String, u64)> {
-    let (group, seq) = message
-        .rsplit_once('/')
-        .with_context(|| format!("{message}: neither a number nor GROUP/SEQ"))?;
-    let seq = seq.parse().with_context(|| format!("{message}: {seq:?} is no sequence"))?;
-    anyhow::ensure!(!group.is_empty(), "{message}: the group is missing");
+fn key(message: &str) -> Result<(String, u64), Usage> {
+    let Some((group, seq)) = message.rsplit_once('/') else {
+        return Err(Usage(format!("{message}: neither a number nor GROUP/SEQ")));
+    };
+    let seq = seq.parse().map_err(|_| Usage(format!("{message}: {seq:?} is no sequence")))?;
+    if group.is_empty() {
+        return Err(Usage(format!("{message}: the group is missing")));
+    }
     Ok((group.to_owned(), seq))
 }
 
@@ -187,7 +191,8 @@ fn precision(args: &PrecisionArgs) -> Result<ExitCode> {
         let target = args.reach.target(&loaded.config).await?;
         let rows = target.precision().await?;
         target.close().await;
-        listing::print(&rows, args.format, &["rule", "right", "wrong", "precision"])?;
+        let columns = Columns::of(&["rule", "right", "wrong", "precision"]);
+        listing::print(&rows, args.format, &columns)?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -3,15 +3,20 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde::Serialize;
 
+use super::listing::{self, Columns, Format};
 use super::{BAD_CONFIG, FINDINGS, output};
 use crate::model::Text;
 use crate::rules::{self, CompiledRules, Diagnostic, Explanation, LoadError};
 
-/// Check, explain and describe rules files.
+/// Check, explain and describe rules files
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quell rules check rules.yaml                                 mistakes with line and column; runs the examples
+  quell rules explain --rules rules.yaml --text '加微信领红包'   which rules hit, on which characters, and why
+  quell rules schema > rules.schema.json                       for completion in an editor")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -19,37 +24,35 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Report every mistake in rules files and run the examples of their rules.
+    /// Report every mistake in rules files and run the examples of their rules
+    ///
+    /// Each mistake comes with its line and column, the line itself, and what would be valid. Exits with 78
+    /// where a file cannot be used, and with 1 where an example is not judged as it says.
     Check {
-        /// Rules files.
+        /// Rules files
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// How to print what was found.
+        /// How to print what was found
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Say which rules hit a text, where, and after which folding steps.
+    /// Say which rules hit a text, where, and after which folding steps
+    ///
+    /// For a rule that does not hit it says why, and names the phrase that came closest. A text has no sender
+    /// and no history: scope, exemptions and matchers that count are left out of the judgement.
     Explain {
-        /// The rules file.
+        /// The rules file
         #[arg(long, value_name = "FILE")]
         rules: PathBuf,
-        /// The text to judge.
+        /// The text to judge
         #[arg(long, value_name = "T")]
         text: String,
-        /// How to print it.
+        /// How to print it
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Print the JSON Schema (draft-07) of the rules file.
+    /// Print the JSON Schema (draft-07) of the rules file
     Schema,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
-    #[default]
-    Table,
-    Json,
-    Csv,
 }
 
 /// Does what the arguments say.
@@ -96,6 +99,8 @@ struct Finding {
 }
 
 impl Finding {
+    const COLUMNS: [&str; 7] = ["file", "line", "column", "level", "message", "help", "excerpt"];
+
     fn of(level: &'static str, diagnostic: Diagnostic) -> Self {
         let Diagnostic { file, line, column, message, help, excerpt, .. } = diagnostic;
         Self { file, line, column, level, message, help, excerpt }
@@ -133,7 +138,7 @@ fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
         }
     } else {
         let rows = findings.into_iter().map(|(level, diagnostic)| Finding::of(level, diagnostic));
-        print_rows(&rows.collect::<Vec<_>>(), format)?;
+        print_rows(&rows.collect::<Vec<_>>(), format, &Finding::COLUMNS)?;
     }
     Ok(match (bad, failed) {
         (true, _) => ExitCode::from(BAD_CONFIG),
@@ -143,18 +148,13 @@ fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
 }
 
 /// A list as JSON or CSV.
-fn print_rows(rows: &[impl Serialize], format: Format) -> anyhow::Result<()> {
+fn print_rows(rows: &[impl Serialize], format: Format, columns: &[&str]) -> anyhow::Result<()> {
     if let Format::Json = format {
         output::line(serde_json::to_string_pretty(rows)?);
         return Ok(());
     }
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.serialize(row)?;
-    }
-    let bytes = writer.into_inner()?;
-    output::line(String::from_utf8_lossy(&bytes).trim_end());
-    Ok(())
+    let rows = rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+    listing::print(&rows, format, &Columns::of(columns))
 }
 
 fn explain(path: &std::path::Path, text: &str, format: Format) -> anyhow::Result<ExitCode> {
@@ -165,7 +165,7 @@ fn explain(path: &std::path::Path, text: &str, format: Format) -> anyhow::Result
     let explanation = rules.explain(&Text::bare(text));
     match format {
         Format::Table => print_table(&explanation),
-        _ => print_rows(&rows(&explanation, format), format)?,
+        _ => print_rows(&rows(&explanation), format, &Row::COLUMNS)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -177,17 +177,18 @@ struct Row<'a> {
     hit: bool,
     start: Option<usize>,
     end: Option<usize>,
-    text: Option<String>,
+    text: Option<&'a str>,
     /// The steps of folding that the match needed.
     steps: String,
     miss: Option<&'a str>,
 }
 
-fn rows(explanation: &Explanation, format: Format) -> Vec<Row<'_>> {
-    let cell = |text: &str| match format {
-        Format::Csv => spreadsheet_safe(text),
-        _ => text.to_owned(),
-    };
+impl Row<'_> {
+    const COLUMNS: [&'static str; 8] =
+        ["rule", "mode", "hit", "start", "end", "text", "steps", "miss"];
+}
+
+fn rows(explanation: &Explanation) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for rule in &explanation.rules {
         let blank = || Row { rule: rule.rule.as_str(), mode: rule.mode.as_str(), ..Row::default() };
@@ -198,7 +199,7 @@ fn rows(explanation: &Explanation, format: Format) -> Vec<Row<'_>> {
             hit: true,
             start: Some(explained.hit.start),
             end: Some(explained.hit.end),
-            text: Some(cell(&explained.hit.text)),
+            text: Some(&explained.hit.text),
             steps: explained.steps.join(", "),
             ..blank()
         }));
@@ -227,14 +228,5 @@ fn print_table(explanation: &Explanation) {
                 output::line(format_args!("    after folding: {}", explained.steps.join(", ")));
             }
         }
-    }
-}
-
-/// A cell that no spreadsheet takes for a formula.
-fn spreadsheet_safe(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
     }
 }

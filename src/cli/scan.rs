@@ -15,16 +15,22 @@ use crate::chat::wire;
 use crate::model::{Judgement, Text, Timestamp};
 use crate::rules::{CompiledRules, Windows};
 
-/// Judge JSON Lines by a rules file: no store, no network.
+/// Judge JSON Lines by a rules file: no store, no network
 ///
 /// Each line of input is `{"id":any,"text":"..."}` or
-/// `{"id":any,"callback":{...},"platform":"Android","received_at":ms}`.
+/// `{"id":any,"callback":{...},"platform":"Android","received_at":ms}`, the last two optional. Each is
+/// answered by a line in the same order:
+/// `{"id":any,"verdict":"recall","rules":[...],"hits":[{"rule","mode","start","end","text"},...]}`, offsets in
+/// characters. A line that cannot be read is answered by `{"id":..,"error":".."}`, and the exit code is 1.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quell scan --rules rules.yaml --input messages.jsonl
+  quell export messages | jq -c '{id: .message_id, text}' | quell scan --rules new.yaml")]
 pub struct Args {
-    /// The rules file.
+    /// The rules file
     #[arg(long, value_name = "FILE")]
     rules: PathBuf,
-    /// The lines to judge; standard input where it is not given.
+    /// The lines to judge [default: standard input]
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 }

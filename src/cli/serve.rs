@@ -27,6 +27,9 @@ use crate::model::SystemClock;
 /// SIGTERM or Ctrl-C: answers what was accepted, finishes the calls under way, exits; a second
 /// signal exits at once. Nothing acknowledged is lost either way.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quell serve
+  quell serve --config /etc/quell/quell.toml --set recall.mode=shadow")]
 pub struct Args {
     #[command(flatten)]
     settings: Settings,

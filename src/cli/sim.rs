@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use secrecy::SecretString;
 
-use super::output;
+use super::{Usage, output};
 use crate::model::AppId;
 use crate::sim::{CallbackTarget, Sim, SimOptions};
 
-/// Runs a simulated Chat: its REST API, and the callbacks it would send
+/// Run a simulated Chat: its REST API, and the callbacks it would send
 ///
 /// Needs no account. Point the base URL of a daemon, or of any client of the provider's API, at the
 /// address that it prints, with the same application id, identifier and secret key. The switches
@@ -37,7 +37,7 @@ pub struct Args {
     /// Where to send callbacks: plain http, such as <http://127.0.0.1:8080/callback>
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
-    /// Signs the callbacks
+    /// What the callbacks are signed with
     #[arg(long, value_name = "TOKEN", requires = "callback_url")]
     callback_token: Option<SecretString>,
     /// Know only the groups and messages that were made here, as the provider does
@@ -46,12 +46,15 @@ pub struct Args {
     /// callbacks made by hand can be followed by a recall.
     #[arg(long)]
     strict: bool,
-    /// Seeds the dice that decide about faults
+    /// Seed of the dice that decide about faults
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
 
 const AFTER_HELP: &str = "\
+Example:
+  quell sim --sdk-app-id 1400000000 --identifier administrator --secret-key try-it
+
 While it runs:
   POST /sim/send      a member sends a message, its callback is sent:
                       {\"group\":\"g1\",\"from\":\"ann\",\"text\":\"hello\"}
@@ -72,7 +75,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 .with_context(|| format!("secret key file {}", path.display()))?;
             SecretString::from(text.trim_end())
         }
-        (None, None) => anyhow::bail!("--secret-key or --secret-key-file is needed"),
+        (None, None) => {
+            return Err(Usage("--secret-key or --secret-key-file is needed".to_owned()).into());
+        }
     };
     let callback = args
         .callback_url

@@ -279,6 +279,33 @@ impl View {
         }
     }
 
+    /// What [`Filter::state`](super::Filter::state) may say of a row here; none where that is anybody's
+    /// words, or nothing.
+    #[must_use]
+    pub fn states(self) -> &'static [&'static str] {
+        match self {
+            Self::Messages | Self::Verdicts | Self::Conflicts => &["pass", "flag", "recall"],
+            Self::Hits => &["live", "shadow"],
+            Self::Recalls => &[
+                "pending",
+                "leased",
+                "retry",
+                "held",
+                "recalled",
+                "gone",
+                "refused",
+                "dead",
+                "cancelled",
+            ],
+            Self::Calls => &["started", "answered", "failed", "unclear", "unsent"],
+            Self::Gaps => &["open", "filled", "legitimate", "unrepairable"],
+            Self::Backfills => &["running", "done", "failed", "cancelled"],
+            Self::Plans => &["draft", "planned", "applying", "applied", "cancelling", "cancelled"],
+            Self::Reviews => &["right", "wrong"],
+            Self::Quarantine | Self::Operations => &[],
+        }
+    }
+
     /// The fields of a [`Filter`](super::Filter) that mean something here, beside time and paging,
     /// each with what it is compared with.
     #[must_use]
@@ -336,6 +363,28 @@ mod tests {
             let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
             let described: Vec<_> = view.columns().iter().map(|column| column.name).collect();
             assert_eq!(described, there, "{}", view.word());
+        }
+    }
+
+    #[tokio::test]
+    async fn states_are_those_that_the_tables_take() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("quell.db");
+        drop(sqlite::open(&Options::at(&path)).await.unwrap());
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        for (view, table) in [
+            (View::Recalls, "recall_jobs"),
+            (View::Gaps, "gaps"),
+            (View::Backfills, "backfills"),
+            (View::Plans, "plans"),
+            (View::Reviews, "reviews"),
+        ] {
+            let query = "select sql from sqlite_schema where type = 'table' and name = ?";
+            let sql: String =
+                sqlx::query_scalar(query).bind(table).fetch_one(&mut connection).await.unwrap();
+            let check = format!("in ('{}')", view.states().join("', '"));
+            assert!(sql.contains(&check), "{table}: {check} in\n{sql}");
         }
     }
 

@@ -41,7 +41,7 @@ async fn erased_text_is_gone_from_every_file() {
     app.drain().await;
     assert!(!holds(&home, "canary-of-mallory").is_empty());
     let (code, _, err) = said(&home, &app, &["erase", "--sender", "mallory"]).await;
-    assert_eq!(code, Some(1), "without a terminal nobody agreed: {err}");
+    assert_eq!(code, Some(2), "without a terminal nobody agreed: {err}");
     let (code, _, err) = said(&home, &app, &["erase", "--sender", "mallory", "--yes"]).await;
     assert_eq!(code, Some(0), "{err}");
     assert!(err.contains("the text of 60 messages"), "{err}");

@@ -40,4 +40,5 @@ mod support;
 mod sweeps;
 mod text_properties;
 mod tls;
+mod usage;
 mod verdicts;

@@ -279,7 +279,7 @@ async fn the_commands_work_with_and_without_a_daemon() {
     let (_, shown, _) = run(&["jobs", "list", "--state", "held"]).await;
     assert!(shown.contains("held by") && shown.contains("a \" b"), "{shown}");
     let (code, ..) = run(&["jobs", "release"]).await;
-    assert_eq!(code, Some(1), "it must be said which");
+    assert_eq!(code, Some(2), "it must be said which");
     assert_eq!(run(&["jobs", "release", "--all"]).await.0, Some(0));
     assert_eq!(run(&["guard", "reset", "bait"]).await.0, Some(1));
     assert_eq!(run(&["resume"]).await.0, Some(0));
@@ -333,6 +333,6 @@ async fn audit_lists_what_was_recorded_and_done() {
     assert_eq!(rows(&["messages"]).await.len(), 4);
     let args = ["audit", "calls", "--rule", "bait", "--config", &config];
     let (code, _, err) = quell(&args, home.folder.path()).await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(err.contains("cannot be filtered by rule"), "{err}");
 }

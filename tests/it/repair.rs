@@ -394,7 +394,7 @@ async fn backfill_reads_what_was_never_told_of() {
     let (code, _, err) = backfill(&["--group", "nowhere"]).await;
     assert_eq!(code, Some(1), "{err}");
     let (code, _, err) = backfill(&["--group", "g", "--from", "9", "--to", "3"]).await;
-    assert_eq!(code, Some(1), "{err}");
+    assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("--from 9 is larger than --to 3"), "{err}");
 }
 

@@ -36,6 +36,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// compared (what was sent, what the store holds, what the simulated Chat was asked to do) and reported;
 /// the exit code is 1 if quell broke a promise. Ctrl-C ends the traffic, a second Ctrl-C the demo.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quell demo                                        until Ctrl-C, with a dashboard to look at
+  quell demo --seconds 20 --rate 2000 --faults      a busy and failing Chat
+  quell demo --seconds 10 --json | jq .exposure_p99_ms")]
 pub struct Args {
     /// Make traffic for so many seconds; without it, until Ctrl-C
     #[arg(long, value_name = "N")]
