@@ -547,12 +547,21 @@ fn client(config: &Config, clock: Arc<dyn Clock>) -> Result<Client> {
 /// Who is told what, if anybody is.
 fn notify_options(config: &Config) -> Option<notify::Options> {
     let wanted = &config.notify;
+    let receivers = wanted.receivers().filter_map(|receiver| {
+        Some(notify::Receiver {
+            url: receiver.url.get()?.clone(),
+            form: receiver.form,
+            secret: receiver.secret.get().cloned(),
+            telegram_chat: receiver.telegram_chat,
+            allow_private: wanted.allow_private,
+        })
+    });
+    let receivers: Vec<_> = receivers.collect();
+    if receivers.is_empty() {
+        return None;
+    }
     Some(notify::Options {
-        url: wanted.url.get()?.clone(),
-        form: wanted.form,
-        secret: wanted.secret.get().cloned(),
-        telegram_chat: wanted.telegram_chat.clone(),
-        allow_private: wanted.allow_private,
+        receivers,
         queue_age: Duration::from_secs(wanted.queue_age_seconds),
         summary_minute: wanted.summary_minute(),
     })

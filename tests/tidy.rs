@@ -225,3 +225,32 @@ fn dashboards_and_alerts_name_metrics_that_exist() {
         }
     }
 }
+
+/// Names in the first argument of these macros, with the file.
+fn named_in(macros: &[&str]) -> std::collections::BTreeSet<String> {
+    let mut names = std::collections::BTreeSet::new();
+    for (_, text) in sources() {
+        for call in macros {
+            for (at, _) in text.match_indices(call) {
+                if text[..at].ends_with("describe_") {
+                    continue;
+                }
+                let rest = text[at + call.len()..].trim_start();
+                let name = rest.strip_prefix('"').and_then(|rest| rest.split('"').next());
+                names.extend(name.filter(|name| name.starts_with("quell_")).map(str::to_owned));
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_metric_is_described() {
+    let used = named_in(&["counter!(", "gauge!(", "histogram!("]);
+    let described = named_in(&["describe_counter!(", "describe_gauge!(", "describe_histogram!("]);
+    assert!(used.len() > 25, "{used:?}");
+    let bare: Vec<_> = used.difference(&described).collect();
+    assert!(bare.is_empty(), "not described: {bare:?}");
+    let unused: Vec<_> = described.difference(&used).collect();
+    assert!(unused.is_empty(), "described and not used: {unused:?}");
+}

@@ -218,6 +218,10 @@ impl Settings {
     }
 
     fn add(&mut self, section: &str, key: &str, value: Value, place: String) {
+        let value = match with_inner_secrets(section, key, value) {
+            Ok(value) => value,
+            Err(problem) => return self.mistake(&place, &format!("{section}.{key}"), problem),
+        };
         if let Some(secret) = key.strip_suffix("_file").filter(|key| is_secret(section, key)) {
             let (section, key) = (section.to_owned(), secret.to_owned());
             self.push(Setting { section, key, value, in_file: true, place });
@@ -240,11 +244,16 @@ impl Settings {
         let alone = Table::from_iter([(section.to_owned(), Value::Table(alone))]);
         if let Err(error) = alone.try_into::<Config>() {
             // The value itself may be a secret, so only its type is told.
-            let problem = if is_secret(section, key) {
-                "must be a string (callback_token: or a list of strings)".to_owned()
-            } else {
-                error.message().to_owned()
+            let problem = match error.message() {
+                _ if is_secret(section, key) => {
+                    "must be a string (callback_token: or a list of strings)"
+                }
+                message if holds_secrets(section, key) && message.starts_with("invalid") => {
+                    "must be tables with strings: [[notify.also]] url = \"...\""
+                }
+                message => message,
             };
+            let problem = problem.to_owned();
             return self.mistake(&place, &path, problem);
         }
         let (section, key) = (section.to_owned(), key.to_owned());
@@ -325,6 +334,25 @@ pub fn secrets_among(flags: &[String]) -> impl Iterator<Item = &str> {
 
 fn is_secret(section: &str, key: &str) -> bool {
     SECRET_KEYS.contains(&format!("{section}.{key}").as_str())
+}
+
+/// Whether a key holds tables that hold secrets.
+fn holds_secrets(section: &str, key: &str) -> bool {
+    (section, key) == ("notify", "also")
+}
+
+/// Tables that hold secrets, with what stands in their files in place of `url_file` and `secret_file`.
+fn with_inner_secrets(section: &str, key: &str, mut value: Value) -> Result<Value, String> {
+    let tables = value.as_array_mut().filter(|_| holds_secrets(section, key));
+    for table in tables.into_iter().flatten().filter_map(Value::as_table_mut) {
+        for secret in ["url", "secret"] {
+            let Some(path) = table.remove(&format!("{secret}_file")) else { continue };
+            if table.insert(secret.to_owned(), read_secret(&path)?).is_some() {
+                return Err(format!("{secret} and {secret}_file are both given"));
+            }
+        }
+    }
+    Ok(value)
 }
 
 /// The content of a secret's file: one value a line, so that tokens can be rotated.
@@ -461,5 +489,27 @@ mod tests {
         config.server.insecure = true;
         config.admin.token = "x".into();
         assert_eq!(keys(&config), ["chat.sdk_app_id", "chat.secret_key"]);
+    }
+
+    #[test]
+    fn further_receivers_have_secrets_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("url");
+        std::fs::write(&path, "https://hooks.example/canary\n").unwrap();
+        let file = format!("url_file = {:?}\nform = \"slack\"\n", path.display().to_string());
+        let text = format!("[[notify.also]]\n{file}[[notify.also]]\nurl = \"https://b.example\"\n");
+        let config = load_text(&text, &[], &[]).unwrap().config;
+        assert_eq!(config.notify.receivers().count(), 2);
+        assert!(!format!("{config:?}").contains("canary"));
+        assert!(!Table::try_from(&config).unwrap().to_string().contains("canary"));
+        let twice = format!("[[notify.also]]\n{file}url = \"https://c.example\"\n");
+        assert!(load_text(&twice, &[], &[]).unwrap_err().contains("are both given"));
+        for wrong in ["also = [\"canary\"]", "also = \"canary\"", "also = [{ url = [\"canary\"] }]"]
+        {
+            let said = load_text(&format!("[notify]\n{wrong}\n"), &[], &[]).unwrap_err();
+            assert!(said.contains("notify.also: must be") && !said.contains("canary"), "{said}");
+        }
+        let said = load_text("[[notify.also]]\nfrom = 1\n", &[], &[]).unwrap_err();
+        assert!(said.contains("unknown field `from`"), "{said}");
     }
 }

@@ -19,6 +19,8 @@ pub enum Form {
     Dingtalk,
     Wecom,
     Telegram,
+    /// A workflow's webhook of Microsoft Teams.
+    Teams,
 }
 
 /// Where alerts go, and what is worth one.
@@ -29,9 +31,20 @@ pub struct Notify {
     pub form: Form,
     pub secret: Secret,
     pub telegram_chat: String,
+    pub also: Vec<Receiver>,
     pub queue_age_seconds: u64,
     pub summary_at: String,
     pub allow_private: bool,
+}
+
+/// A further receiver, with a form and a secret of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Receiver {
+    pub url: Secret,
+    pub form: Form,
+    pub secret: Secret,
+    pub telegram_chat: String,
 }
 
 impl Default for Notify {
@@ -41,6 +54,7 @@ impl Default for Notify {
             form: Form::Standard,
             secret: Secret::default(),
             telegram_chat: String::new(),
+            also: Vec::new(),
             queue_age_seconds: 60,
             summary_at: "08:00".into(),
             allow_private: false,
@@ -57,37 +71,69 @@ impl Notify {
         (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
     }
 
+    /// Everybody who is told: the one of `[notify]` itself, and those beside it.
+    pub fn receivers(&self) -> impl Iterator<Item = Receiver> {
+        let first = Receiver {
+            url: self.url.clone(),
+            form: self.form,
+            secret: self.secret.clone(),
+            telegram_chat: self.telegram_chat.clone(),
+        };
+        let all = std::iter::once(first).chain(self.also.iter().cloned());
+        all.filter(|receiver| receiver.url.is_set())
+    }
+
     pub(super) fn check(&self, found: &mut Vec<Mistake>) {
-        use secrecy::ExposeSecret;
-        let url = self.url.get().map_or("", |url| url.expose_secret());
-        let allowed = url.starts_with("https://")
-            || (self.allow_private && url.starts_with("http://"))
-            || url.is_empty();
-        require(
-            allowed,
-            "notify.url",
-            "must begin with https:// (or http://, where notify.allow_private = true)",
-            found,
-        );
-        let secret = self.secret.get().map_or("", |secret| secret.expose_secret());
-        require(
-            self.form != Form::Standard || secret.is_empty() || key(secret).is_some(),
-            "notify.secret",
-            "must be whsec_ and 24 to 64 bytes in base64: `openssl rand -base64 32` makes them",
-            found,
-        );
-        require(
-            self.form != Form::Telegram || url.is_empty() || !self.telegram_chat.is_empty(),
-            "notify.telegram_chat",
-            "is missing: the id of the chat that the bot writes to",
-            found,
-        );
+        let first = Receiver {
+            url: self.url.clone(),
+            form: self.form,
+            secret: self.secret.clone(),
+            telegram_chat: self.telegram_chat.clone(),
+        };
+        first.check("notify", self.allow_private, found);
+        for (at, receiver) in self.also.iter().enumerate() {
+            let place = format!("notify.also[{at}]");
+            if receiver.url.is_set() {
+                receiver.check(&place, self.allow_private, found);
+            } else {
+                found.push(Mistake::of(&format!("{place}.url"), "is missing"));
+            }
+        }
         require(
             self.summary_at.is_empty() || self.summary_minute().is_some(),
             "notify.summary_at",
             "must be a time such as 08:00, UTC, or empty",
             found,
         );
+    }
+}
+
+impl Receiver {
+    /// What is wrong with it, as keys below `place`.
+    fn check(&self, place: &str, allow_private: bool, found: &mut Vec<Mistake>) {
+        use secrecy::ExposeSecret;
+        let url = self.url.get().map_or("", |url| url.expose_secret());
+        let secret = self.secret.get().map_or("", |secret| secret.expose_secret());
+        let secure = url.starts_with("https://");
+        let checks = [
+            (
+                secure || (allow_private && url.starts_with("http://")) || url.is_empty(),
+                "url",
+                "must begin with https:// (or http://, where notify.allow_private = true)",
+            ),
+            (
+                self.form != Form::Standard || secret.is_empty() || key(secret).is_some(),
+                "secret",
+                "must be whsec_ and 24 to 64 bytes in base64: `openssl rand -base64 32` makes them",
+            ),
+            (
+                self.form != Form::Telegram || url.is_empty() || !self.telegram_chat.is_empty(),
+                "telegram_chat",
+                "is missing: the id of the chat that the bot writes to",
+            ),
+        ];
+        let wrong = checks.into_iter().filter(|(holds, ..)| !holds);
+        found.extend(wrong.map(|(_, key, why)| Mistake::of(&format!("{place}.{key}"), why)));
     }
 }
 

@@ -83,6 +83,9 @@ fn describe() {
     );
     describe_counter!("quell_recalled_messages_total", "Recall jobs that ended, by state");
     describe_counter!("quell_store_failures_total", "Transactions that failed");
+    describe_counter!("quell_malformed_requests_total", "Requests that are no HTTP");
+    describe_counter!("quell_tls_failures_total", "Connections whose TLS handshake failed");
+    describe_gauge!("quell_gaps_open_sequences", "Sequences that wait to be pulled from history");
     describe_gauge!("quell_recall_queue", "Unfinished recall jobs, by state");
     describe_gauge!("quell_recall_halted", "1 while calls stand still");
     describe_gauge!("quell_build_info", "1 for the version that runs");

@@ -1,16 +1,18 @@
 //! Sending alerts: one after the other, again and again until the receiver takes it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url, redirect};
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
 use super::address::is_public;
 use super::forms;
-use super::{Alert, Options};
+use super::{Alert, Receiver};
 use crate::model::Clock;
 
 /// Attempts for one alert: with the waits between them, about an hour.
@@ -21,10 +23,16 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of an answer that are read.
 const MOST_ANSWER: usize = 16 * 1024;
 
+/// Finds the addresses of a host.
+pub type Lookup =
+    Arc<dyn Fn(String, u16) -> BoxFuture<std::io::Result<Vec<SocketAddr>>> + Send + Sync>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// Sends alerts to one receiver.
 pub struct Delivery {
-    options: Options,
+    receiver: Receiver,
     clock: Arc<dyn Clock>,
+    lookup: Lookup,
     /// Before the second attempt; doubled before each further one.
     first_wait: Duration,
 }
@@ -40,21 +48,50 @@ pub enum Unsent {
     Private { host: String, address: IpAddr },
     #[error("the receiver cannot be reached: {0}")]
     Unreachable(String),
-    #[error("the receiver answered {0}")]
-    Refused(String),
+    #[error("the receiver answered {words}")]
+    Refused { words: String, again: Again },
+}
+
+/// What a refusal says of another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    Never,
+    Later,
+    After(Duration),
 }
 
 impl Unsent {
     /// Whether trying again may help.
     fn may_pass(&self) -> bool {
-        matches!(self, Self::Unresolved { .. } | Self::Unreachable(_) | Self::Refused(_))
+        match self {
+            Self::Unresolved { .. } | Self::Unreachable(_) => true,
+            Self::Refused { again, .. } => *again != Again::Never,
+            Self::NoUrl | Self::Private { .. } => false,
+        }
+    }
+
+    /// How long the receiver wants to be left alone, if it said so.
+    fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { again: Again::After(pause), .. } => Some(*pause),
+            _ => None,
+        }
     }
 }
 
 impl Delivery {
     #[must_use]
-    pub fn new(options: &Options, clock: Arc<dyn Clock>) -> Self {
-        Self { options: options.clone(), clock, first_wait: FIRST_WAIT }
+    pub fn new(receiver: Receiver, clock: Arc<dyn Clock>) -> Self {
+        let lookup: Lookup = Arc::new(|host, port| {
+            Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+        });
+        Self { receiver, clock, lookup, first_wait: FIRST_WAIT }
+    }
+
+    /// With other answers than those of the system's resolver, for tests.
+    #[must_use]
+    pub fn resolving_by(self, lookup: Lookup) -> Self {
+        Self { lookup, ..self }
     }
 
     /// With another first wait, for tests.
@@ -85,7 +122,8 @@ impl Delivery {
                 return Err(error);
             }
             tracing::warn!(alert = alert.kind(), attempt, %error, "telling again later");
-            tokio::time::sleep(wait).await;
+            let asked = error.pause().unwrap_or_default().min(LONGEST_WAIT);
+            tokio::time::sleep(wait.max(asked)).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
         metrics::counter!("quell_notifications_total", "result" => "sent").increment(1);
@@ -94,10 +132,10 @@ impl Delivery {
 
     /// One attempt.
     async fn send(&self, alert: &Alert) -> Result<(), Unsent> {
-        let url = self.options.url.expose_secret();
+        let url = self.receiver.url.expose_secret();
         let mut url = Url::parse(url).map_err(|_| Unsent::NoUrl)?;
         let (host, addresses) = self.resolve(&url).await?;
-        let request = forms::request(&self.options, alert, self.clock.now());
+        let request = forms::request(&self.receiver, alert, self.clock.now());
         if !request.query.is_empty() {
             let query = match url.query() {
                 Some(own) => format!("{own}&{}", request.query),
@@ -109,6 +147,7 @@ impl Delivery {
         // no answer can send us elsewhere.
         let client = Client::builder()
             .timeout(TIMEOUT)
+            .user_agent(concat!("quell/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .redirect(redirect::Policy::none())
             .resolve_to_addrs(&host, &addresses)
@@ -131,13 +170,12 @@ impl Delivery {
         let host = url.host_str().ok_or(Unsent::NoUrl)?.to_owned();
         let port = url.port_or_known_default().ok_or(Unsent::NoUrl)?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let found = tokio::net::lookup_host((bare, port)).await;
-        let addresses: Vec<_> = found
-            .map_err(|error| Unsent::Unresolved { host: host.clone(), why: error.to_string() })?
-            .collect();
+        let addresses = (self.lookup)(bare.to_owned(), port).await;
+        let addresses = addresses
+            .map_err(|error| Unsent::Unresolved { host: host.clone(), why: error.to_string() })?;
         let private = addresses.iter().find(|address| !is_public(address.ip()));
         match private {
-            Some(address) if !self.options.allow_private => {
+            Some(address) if !self.receiver.allow_private => {
                 Err(Unsent::Private { host, address: address.ip() })
             }
             _ => Ok((host, addresses)),
@@ -146,6 +184,7 @@ impl Delivery {
 
     async fn judge(&self, mut answer: reqwest::Response) -> Result<(), Unsent> {
         let status = answer.status();
+        let again = again(status, answer.headers());
         let mut body = Vec::new();
         while let Ok(Some(part)) = answer.chunk().await {
             body.extend_from_slice(&part);
@@ -154,13 +193,22 @@ impl Delivery {
             }
         }
         if !status.is_success() {
-            return Err(Unsent::Refused(status_words(status)));
+            return Err(Unsent::Refused { words: status_words(status), again });
         }
-        match forms::refused(self.options.form, &String::from_utf8_lossy(&body)) {
-            Some(why) => Err(Unsent::Refused(why)),
+        match forms::refused(self.receiver.form, &String::from_utf8_lossy(&body)) {
+            Some(words) => Err(Unsent::Refused { words, again: Again::Later }),
             None => Ok(()),
         }
     }
+}
+
+/// After Standard Webhooks, 410 asks to be left alone for good. Others may be mended meanwhile, even 404.
+fn again(status: StatusCode, headers: &HeaderMap) -> Again {
+    if status == StatusCode::GONE {
+        return Again::Never;
+    }
+    let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    asked.map_or(Again::Later, |seconds| Again::After(Duration::from_secs(seconds)))
 }
 
 fn status_words(status: StatusCode) -> String {

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{Alert, Options};
+use super::{Alert, Receiver};
 use crate::config::notify::{self, Form};
 use crate::model::Timestamp;
 
@@ -23,18 +23,23 @@ pub(super) struct Request {
     pub body: String,
 }
 
+/// Characters of a message: one tool takes 2048 bytes, another 2000 characters.
+const LONGEST_TEXT: usize = 600;
+
 /// The request for an alert, at the moment it is sent: signatures hold for minutes.
-pub(super) fn request(options: &Options, alert: &Alert, now: Timestamp) -> Request {
-    let text = alert.text();
-    let secret = options.secret.as_ref().map(ExposeSecret::expose_secret);
+pub(super) fn request(receiver: &Receiver, alert: &Alert, now: Timestamp) -> Request {
+    let text = short(&alert.text());
+    let secret = receiver.secret.as_ref().map(ExposeSecret::expose_secret);
     let plain =
         |body: Value| Request { query: String::new(), headers: Vec::new(), body: body.to_string() };
-    match options.form {
+    match receiver.form {
         Form::Standard => standard(alert, secret, now),
         Form::Slack => plain(json!({ "text": escaped_for_slack(&text) })),
         // What stands in the text must call nobody.
         Form::Discord => plain(json!({ "content": text, "allowed_mentions": { "parse": [] } })),
         Form::Lark | Form::Feishu => {
+            // `<at user_id="all">` would call everybody.
+            let text = text.replace('<', "\u{ff1c}");
             let mut body = json!({ "msg_type": "text", "content": { "text": text } });
             if let Some(secret) = secret {
                 let seconds = now.secs().to_string();
@@ -57,8 +62,18 @@ pub(super) fn request(options: &Options, alert: &Alert, now: Timestamp) -> Reque
         }
         Form::Wecom => plain(json!({ "msgtype": "text", "text": { "content": text } })),
         Form::Telegram => plain(json!({
-            "chat_id": options.telegram_chat, "text": text,
+            "chat_id": receiver.telegram_chat, "text": text,
             "link_preview_options": { "is_disabled": true },
+        })),
+        Form::Teams => plain(json!({
+            "type": "message",
+            "attachments": [{
+                "contentType": "application/vnd.microsoft.card.adaptive",
+                "content": {
+                    "type": "AdaptiveCard", "version": "1.4",
+                    "body": [{ "type": "TextBlock", "wrap": true, "text": text }],
+                },
+            }],
         })),
     }
 }
@@ -90,6 +105,13 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
+fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
 /// `<!channel>` and links are markup there.
 fn escaped_for_slack(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
@@ -102,7 +124,7 @@ pub(super) fn refused(form: Form, body: &str) -> Option<String> {
         Form::Lark | Form::Feishu => said["code"].as_i64().or_else(|| said["StatusCode"].as_i64()),
         Form::Dingtalk | Form::Wecom => said["errcode"].as_i64(),
         Form::Telegram => (said["ok"] == false).then_some(1),
-        Form::Standard | Form::Slack | Form::Discord => None,
+        Form::Standard | Form::Slack | Form::Discord | Form::Teams => None,
     };
     let words = ["msg", "errmsg", "description"].into_iter().find_map(|key| said[key].as_str());
     code.filter(|code| *code != 0).map(|code| format!("{code} {}", words.unwrap_or("")))
@@ -113,15 +135,13 @@ mod tests {
     use super::*;
     use crate::model::RuleId;
 
-    fn options(form: Form, secret: Option<&str>) -> Options {
-        Options {
+    fn options(form: Form, secret: Option<&str>) -> Receiver {
+        Receiver {
             url: "https://receiver.example/hook".into(),
             form,
             secret: secret.map(Into::into),
             telegram_chat: "-100".into(),
             allow_private: false,
-            queue_age: std::time::Duration::from_mins(1),
-            summary_minute: None,
         }
     }
 
@@ -169,7 +189,11 @@ mod tests {
         assert!(slack["text"].as_str().unwrap().contains("&lt;!channel&gt; &amp; 60"));
         let (discord, _) = body(Form::Discord, None);
         assert_eq!(discord["allowed_mentions"], json!({ "parse": [] }));
+        let (teams, _) = body(Form::Teams, None);
+        let card = &teams["attachments"][0]["content"]["body"][0]["text"];
+        assert!(card.as_str().unwrap().contains("rule bait tripped"), "{teams}");
         let (lark, _) = body(Form::Lark, Some("s"));
+        assert!(!lark["content"]["text"].as_str().unwrap().contains('<'), "{lark}");
         assert_eq!(lark["timestamp"], "1764000005");
         let sign = STANDARD.encode(hmac(b"1764000005\ns", b""));
         assert_eq!(lark["sign"], sign.as_str());
@@ -178,6 +202,19 @@ mod tests {
         assert!(query.starts_with("timestamp=1764000005000&sign="), "{query}");
         assert_eq!(body(Form::Wecom, None).0["msgtype"], "text");
         assert_eq!(body(Form::Telegram, None).0["chat_id"], "-100");
+    }
+
+    #[test]
+    fn a_long_alert_fits_every_tool() {
+        let why = "长".repeat(5_000);
+        let alert = Alert::RuleTripped { rule: RuleId::from("bait"), why, at: Timestamp(0) };
+        for form in [Form::Wecom, Form::Discord, Form::Telegram] {
+            let body = request(&options(form, None), &alert, Timestamp(0)).body;
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let text = [&body["text"]["content"], &body["content"], &body["text"]];
+            let text = text.into_iter().find_map(Value::as_str).unwrap();
+            assert!(text.len() <= 2_048 && text.ends_with('…'), "{form:?}: {}", text.len());
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const GAPS_EVERY: Duration = Duration::from_mins(10);
 /// A queue that is too old is told of again after so long.
 const QUEUE_AGAIN: Duration = Duration::from_hours(1);
+/// Calls that still stand still are told of again after so long.
+const HALT_AGAIN: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const MINUTE_MS: i64 = 60_000;
 /// Audio-video groups have no history: that their gaps cannot be filled is no news.
@@ -31,6 +33,8 @@ pub(super) struct Watch {
     summary_minute: Option<u32>,
     tripped: HashSet<RuleId>,
     halt: Option<Halt>,
+    refusal_told: Option<Timestamp>,
+    outage_told: Option<Timestamp>,
     queue_told: Option<Timestamp>,
     gaps_told: Timestamp,
     summed_up: i64,
@@ -53,6 +57,8 @@ impl Watch {
             summary_minute,
             tripped: HashSet::new(),
             halt: None,
+            refusal_told: None,
+            outage_told: None,
             queue_told: None,
             gaps_told: now,
             summed_up: 0,
@@ -61,32 +67,36 @@ impl Watch {
         watch
     }
 
-    pub(super) async fn run(mut self, alerts: mpsc::Sender<Alert>) {
+    pub(super) async fn run(mut self, receivers: Vec<mpsc::Sender<Alert>>) {
         loop {
-            match self.look().await {
-                Ok(found) => {
-                    for alert in found {
-                        if let Err(error) = alerts.try_send(alert) {
-                            tracing::error!(%error, "too many alerts wait: one was dropped");
-                        }
+            let mut found = Vec::new();
+            if let Err(error) = self.look(&mut found).await {
+                tracing::warn!(%error, "what there is to tell cannot be read");
+            }
+            for alert in &found {
+                for receiver in &receivers {
+                    if receiver.try_send(alert.clone()).is_err() {
+                        tracing::error!(
+                            alert = alert.kind(),
+                            "too many alerts wait: one was dropped"
+                        );
+                        metrics::counter!("quell_notifications_total", "result" => "dropped")
+                            .increment(1);
                     }
                 }
-                Err(error) => tracing::warn!(%error, "what there is to tell cannot be read"),
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// What is new since the last look.
-    pub(super) async fn look(&mut self) -> Result<Vec<Alert>, Error> {
+    /// Adds what is new since the last look: also what was seen before the store could not be asked.
+    pub(super) async fn look(&mut self, alerts: &mut Vec<Alert>) -> Result<(), Error> {
         let now = self.clock.now();
-        let mut alerts = Vec::new();
-        self.rules(&mut alerts).await?;
-        self.calls(now, &mut alerts);
-        self.queue(now, &mut alerts).await?;
-        self.gaps(now, &mut alerts).await?;
-        self.day(now, &mut alerts).await?;
-        Ok(alerts)
+        self.calls(now, alerts);
+        self.rules(alerts).await?;
+        self.queue(now, alerts).await?;
+        self.gaps(now, alerts).await?;
+        self.day(now, alerts).await
     }
 
     async fn rules(&mut self, alerts: &mut Vec<Alert>) -> Result<(), Error> {
@@ -102,13 +112,18 @@ impl Watch {
     }
 
     fn calls(&mut self, now: Timestamp, alerts: &mut Vec<Alert>) {
-        let halt = (self.halted)();
-        if let Some(halt) = &halt
-            && self.halt.as_ref() != Some(halt)
-        {
+        let before = std::mem::replace(&mut self.halt, (self.halted)());
+        let Some(halt) = &self.halt else { return };
+        let (news, told) = if halt.needs_person {
+            (before.as_ref() != Some(halt), &mut self.refusal_told)
+        } else {
+            // Where Chat comes and goes, calls stand still and go on, over and over: that is no news.
+            (false, &mut self.outage_told)
+        };
+        if news || told.is_none_or(|told| now.since(told) >= HALT_AGAIN) {
+            *told = Some(now);
             alerts.push(Alert::CallsHalted { halt: halt.clone(), at: now });
         }
-        self.halt = halt;
     }
 
     async fn queue(&mut self, now: Timestamp, alerts: &mut Vec<Alert>) -> Result<(), Error> {
@@ -194,5 +209,104 @@ impl Watch {
         self.summed_up = day;
         alerts.push(Alert::DailySummary { summary, at: now });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::model::ManualClock;
+    use crate::store::sqlite::{self, Options};
+    use crate::store::{By, Control};
+
+    const START: Timestamp = Timestamp(1_764_000_000_000);
+
+    struct Bed {
+        watch: Watch,
+        store: Arc<sqlite::Sqlite>,
+        clock: Arc<ManualClock>,
+        halt: Arc<Mutex<Option<Halt>>>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bed {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = sqlite::open(&Options::at(&folder.path().join("quell.db"))).await.unwrap();
+            let store = Arc::new(store);
+            let clock = Arc::new(ManualClock::at(START));
+            let halt = Arc::new(Mutex::new(None));
+            let halted = {
+                let halt = Arc::clone(&halt);
+                Box::new(move || halt.lock().unwrap().clone())
+            };
+            let (age, minute) = (Duration::from_mins(1), Some(480));
+            let watch =
+                Watch::new(Arc::clone(&store) as _, Arc::clone(&clock) as _, halted, age, minute);
+            Self { watch, store, clock, halt, _folder: folder }
+        }
+
+        fn halt(&self, why: &str, needs_person: bool) {
+            *self.halt.lock().unwrap() = Some(Halt { why: why.into(), needs_person });
+        }
+
+        async fn kinds(&mut self) -> Vec<&'static str> {
+            let mut found = Vec::new();
+            self.watch.look(&mut found).await.unwrap();
+            found.iter().map(Alert::kind).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_at_once_and_again_while_it_lasts() {
+        let mut bed = Bed::new().await;
+        assert_eq!(bed.kinds().await, [""; 0]);
+        bed.halt("60026: wrong region", true);
+        assert_eq!(bed.kinds().await, ["credential.refused"]);
+        assert_eq!(bed.kinds().await, [""; 0]);
+        bed.halt("70009: another key", true);
+        assert_eq!(bed.kinds().await, ["credential.refused"], "it is another one");
+        bed.clock.advance(HALT_AGAIN);
+        assert_eq!(bed.kinds().await, ["credential.refused"], "it lasts");
+    }
+
+    #[tokio::test]
+    async fn a_chat_that_comes_and_goes_is_told_of_once() {
+        let mut bed = Bed::new().await;
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            bed.halt("connection refused", false);
+            told.extend(bed.kinds().await);
+            *bed.halt.lock().unwrap() = None;
+            told.extend(bed.kinds().await);
+            bed.clock.advance(Duration::from_secs(30));
+        }
+        assert_eq!(told, ["calls.halted"]);
+    }
+
+    #[tokio::test]
+    async fn a_day_is_summed_up_when_it_is_over() {
+        let mut bed = Bed::new().await;
+        let by = By::new("quell", START);
+        bed.store.trip(&by, &"bait".into(), "60 of 100 senders").await.unwrap();
+        assert_eq!(bed.kinds().await, ["rule.tripped"]);
+        // It is 16:00 UTC; days are summed up at 08:00.
+        bed.clock.advance(Duration::from_hours(15));
+        assert_eq!(bed.kinds().await, [""; 0]);
+        bed.clock.advance(Duration::from_hours(1));
+        assert_eq!(bed.kinds().await, ["daily.summary"]);
+        assert_eq!(bed.kinds().await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_is_told_though_the_store_fails() {
+        let mut bed = Bed::new().await;
+        bed.halt("60026: wrong region", true);
+        bed.store.close().await;
+        let mut found = Vec::new();
+        assert!(bed.watch.look(&mut found).await.is_err());
+        assert_eq!(found.len(), 1);
     }
 }

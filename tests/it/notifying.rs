@@ -1,12 +1,13 @@
 //! Alerts, opposite a receiver on this machine.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quell::config::notify::{Form, key};
 use quell::model::{SystemClock, Timestamp};
-use quell::notify::{Alert, Delivery, Halt, Options, Unsent};
+use quell::notify::{Alert, Delivery, Halt, Lookup, Receiver, Unsent};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -48,21 +49,19 @@ async fn receiver(answers: &'static [&'static str]) -> (String, mpsc::UnboundedR
     (url, arrived)
 }
 
-fn options(url: &str, form: Form) -> Options {
-    Options {
+fn to(url: &str, form: Form) -> Receiver {
+    Receiver {
         url: url.into(),
         form,
         secret: Some(SECRET.into()),
         telegram_chat: String::new(),
         allow_private: true,
-        queue_age: Duration::from_mins(1),
-        summary_minute: None,
     }
 }
 
-fn delivery(options: &Options) -> Delivery {
+fn delivery(receiver: Receiver) -> Delivery {
     quell::chat::client::install_crypto();
-    Delivery::new(options, Arc::new(SystemClock)).waiting_first(Duration::from_millis(1))
+    Delivery::new(receiver, Arc::new(SystemClock)).waiting_first(Duration::from_millis(1))
 }
 
 fn alert() -> Alert {
@@ -83,7 +82,7 @@ async fn an_alert_is_repeated_until_it_is_taken_and_keeps_its_id() {
         "200 OK",
     ])
     .await;
-    delivery(&options(&url, Form::Standard)).deliver(&alert()).await.unwrap();
+    delivery(to(&url, Form::Standard)).deliver(&alert()).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
         let (head, body) = arrived.recv().await.unwrap();
@@ -105,11 +104,89 @@ async fn private_addresses_are_refused_by_whatever_name() {
     let named = url.replace("127.0.0.1", "localhost");
     for url in [url.as_str(), named.as_str(), "https://[::1]:9/", "https://169.254.169.254/latest"]
     {
-        let options = Options { allow_private: false, ..options(url, Form::Slack) };
-        let refused = delivery(&options).deliver(&alert()).await;
+        let receiver = Receiver { allow_private: false, ..to(url, Form::Slack) };
+        let refused = delivery(receiver).deliver(&alert()).await;
         assert!(matches!(refused, Err(Unsent::Private { .. })), "{url}: {refused:?}");
     }
     assert!(arrived.try_recv().is_err());
+}
+
+/// A resolver that knows these answers, one after the other, for whatever host.
+fn resolver(answers: &[&str]) -> (Lookup, Arc<Mutex<VecDeque<SocketAddr>>>) {
+    let answers: VecDeque<SocketAddr> =
+        answers.iter().map(|address| address.parse().unwrap()).collect();
+    let left = Arc::new(Mutex::new(answers));
+    let answers = Arc::clone(&left);
+    let lookup: Lookup = Arc::new(move |host, _| {
+        assert_eq!(host, "receiver.example");
+        let answer: Option<SocketAddr> = answers.lock().unwrap().pop_front();
+        Box::pin(async move { Ok(answer.into_iter().collect()) })
+    });
+    (lookup, left)
+}
+
+#[tokio::test]
+async fn what_is_called_is_the_address_that_was_looked_at() {
+    let (url, mut arrived) = receiver(&[]).await;
+    let address = url.split('/').nth(2).unwrap().to_owned();
+    let port = address.split(':').nth(1).unwrap();
+    let url = format!("http://receiver.example:{port}/hook");
+    // No resolver but this one knows the name: whoever asked again would not get there.
+    let (lookup, left) = resolver(&[&address, "127.0.0.1:1"]);
+    let delivery = delivery(to(&url, Form::Slack)).resolving_by(lookup);
+    delivery.deliver(&alert()).await.unwrap();
+    let (head, _) = arrived.recv().await.unwrap();
+    assert_eq!(header(&head, "host"), format!("receiver.example:{port}"));
+    assert!(header(&head, "user-agent").starts_with("quell/"), "{head}");
+    assert_eq!(left.lock().unwrap().len(), 1, "it was asked more than once");
+}
+
+#[tokio::test]
+async fn a_name_that_turns_private_is_refused_at_the_next_attempt() {
+    // Public at first, where nobody listens to this scheme; then the address of a cloud's secrets.
+    let (lookup, left) = resolver(&["[2001:4860:0:ffff::1]:1", "169.254.169.254:443"]);
+    let receiver =
+        Receiver { allow_private: false, ..to("unknown://receiver.example:1/", Form::Slack) };
+    let refused = delivery(receiver).resolving_by(lookup).deliver(&alert()).await;
+    assert!(matches!(refused, Err(Unsent::Private { .. })), "{refused:?}");
+    assert!(left.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_left_alone() {
+    let (url, mut arrived) = receiver(&["410 Gone"]).await;
+    let refused = delivery(to(&url, Form::Standard)).deliver(&alert()).await;
+    assert!(matches!(refused, Err(Unsent::Refused { .. })), "{refused:?}");
+    arrived.recv().await.unwrap();
+    assert!(arrived.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_does_not_answer_holds_up_no_other() {
+    let home = Home::new().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (url, mut arrived) = receiver(&[]).await;
+    let mut config = std::fs::read_to_string(home.config_path()).unwrap();
+    let more = format!(
+        "[notify]\nurl = 'http://{}/'\nallow_private = true\n\
+         [[notify.also]]\nurl = '{url}'\nform = 'discord'\n",
+        silent.local_addr().unwrap()
+    );
+    config.push_str(&more);
+    std::fs::write(home.config_path(), config).unwrap();
+    let app = home.start(&[]).await;
+    let by = quell::store::By::new("quell", Timestamp(1_764_000_000_000));
+    let store = app.app().store();
+    for rule in ["bait", "curious"] {
+        quell::store::Control::trip(store.as_ref(), &by, &rule.into(), "60 of 100 senders")
+            .await
+            .unwrap();
+    }
+    for _ in 0..2 {
+        let (_, body) = arrived.recv().await.unwrap();
+        assert!(body.contains("60 of 100 senders") && body.contains("allowed_mentions"), "{body}");
+    }
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,4 +222,9 @@ async fn a_receiver_that_cannot_be_meant_is_a_mistake() {
         ["notify.telegram_chat"]
     );
     assert_eq!(keys(&["notify.summary_at=25:00"]), ["notify.summary_at"]);
+    let mut config = home.config(&[]);
+    config.notify.also = vec![quell::config::notify::Receiver::default(); 2];
+    config.notify.also[1].url = "http://plain.example".into();
+    let keys: Vec<_> = config.mistakes().into_iter().map(|mistake| mistake.key).collect();
+    assert_eq!(keys, ["notify.also[0].url", "notify.also[1].url"]);
 }
