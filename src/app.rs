@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backtest::Backtests;
 use crate::chat::client::{Client, ClientOptions};
 use crate::chat::region;
 use crate::chat::verify::{Verifier, VerifierOptions};
@@ -193,11 +194,19 @@ impl App {
         });
         let pruning_clock = Arc::clone(&clock);
         let stopping = CancellationToken::new();
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let backtests = Backtests::new(
+            Arc::clone(&store) as _,
+            Arc::clone(&clock),
+            stopping.clone(),
+            tasks.clone(),
+        );
         let admin = Admin {
             telemetry: telemetry.clone(),
             store: Arc::clone(&store) as _,
             operator: Arc::clone(&operator) as _,
             clock,
+            backtests: Arc::new(backtests),
             stopping: stopping.clone(),
             limits: ApiLimits {
                 max_body_bytes: config.admin.max_body_bytes,
@@ -213,7 +222,6 @@ impl App {
             routes,
             limits(&config.server, http::admin_wording, admin_certificate),
         )?;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
                 tokio::time::sleep(UPKEEP).await;

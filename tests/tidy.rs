@@ -31,7 +31,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("governor", &["worker"]),
     ("axum", &["http", "sim"]),
-    ("utoipa", &["http", "sweep"]),
+    ("utoipa", &["http", "rules", "sweep", "backtest"]),
     ("reqwest", &["chat", "cli", "notify"]),
     ("tokio_rustls", &["http"]),
     ("fail", &["model"]),

@@ -8,12 +8,13 @@
 //! Pages are read, counted and judged one behind the other on threads of their own, a few at a time,
 //! so memory does not grow with the store.
 
+mod background;
 mod report;
+mod shown;
 mod top;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -23,7 +24,11 @@ use crate::model::{GroupId, Timestamp, UserId};
 use crate::rules::{CompiledRules, Measures, Windows};
 use crate::store::{Error, JudgedMessage, JudgedPage, Replay, Stretch};
 
+pub use background::{Asked, Backtest, Backtests, Progress, Room, State, Terms};
 pub use report::{Cost, Report, RuleTally, Sample, Tally};
+pub use shown::{
+    Pace, Shown, ShownCost, ShownGroup, ShownRule, ShownSample, ShownSender, ShownVerdicts, grouped,
+};
 
 /// Messages read at once.
 const PAGE: usize = 2_000;
@@ -42,6 +47,8 @@ pub struct Options {
     pub identifier: UserId,
     /// Changed messages kept of each rule, new hits and lost ones apart.
     pub samples: usize,
+    /// Threads that judge at a time.
+    pub judges: usize,
 }
 
 /// Judges what is stored and compares. `progress` is told how many messages of at most how many are
@@ -68,8 +75,8 @@ pub async fn run(
     // What others say elsewhere may count for a group's messages.
     let only = options.group.clone().filter(|_| !counted.reach_everywhere());
     let mut pages = count(counted, read(store, stretch, only));
+    let judges = options.judges.max(1);
     let options = Arc::new(options);
-    let judges = available_parallelism().map_or(1, usize::from);
     let mut under_way: VecDeque<JoinHandle<Result<(Report, i64), Error>>> = VecDeque::new();
     loop {
         let page = pages.recv().await.transpose()?;

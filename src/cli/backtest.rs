@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::listing::{table, visible};
 use super::output::LiveLine;
@@ -16,10 +17,8 @@ use super::settings::Settings;
 use super::since::{Since, iso};
 use super::{on_runtime, output, rules};
 use crate::app;
-use crate::backtest::{self, Cost, Report, RuleTally, Sample, Tally};
-use crate::config::Config;
-use crate::model::{Clock, Mode, RuleId, SystemClock, Verdict};
-use crate::rules::CompiledRules;
+use crate::backtest::{self, Pace, Report, RuleTally, Sample, Shown, ShownCost, Tally, grouped};
+use crate::model::{Clock, Mode, SystemClock, Verdict};
 use crate::store::sqlite;
 
 /// Judge stored messages by another rules file and compare
@@ -84,6 +83,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         group: args.group.as_deref().map(Into::into),
         identifier: config.chat.identifier.as_str().into(),
         samples: usize::from(args.samples),
+        judges: available_parallelism().map_or(1, usize::from),
     };
     on_runtime(async {
         let store = Arc::new(sqlite::open_to_read(&app::store_options(config)).await?);
@@ -97,10 +97,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 .await?;
         bar.end();
         store.close().await;
-        let shown = Shown { args, config, rules: &candidate, report: &report };
+        let pace = Pace {
+            calls_per_second: config.recall.calls_per_second,
+            batch_size: config.recall.batch_size,
+        };
+        let shown = Shown::of(&report, &candidate, pace, usize::from(args.limit));
         match args.format {
-            Format::Table => output::text(&shown.text()),
-            Format::Json => output::line(serde_json::to_string_pretty(&shown.json())?),
+            Format::Table => {
+                output::text(&Printed { args, pace, report: &report, shown: &shown }.text());
+            }
+            Format::Json => output::line(serde_json::to_string_pretty(&shown)?),
         }
         output::note(format_args!(
             "{} messages in {:.1} s",
@@ -138,52 +144,15 @@ impl Bar {
     }
 }
 
-/// A report on its way to people or programs.
-struct Shown<'a> {
+/// A report on its way to people.
+struct Printed<'a> {
     args: &'a Args,
-    config: &'a Config,
-    rules: &'a CompiledRules,
+    pace: Pace,
     report: &'a Report,
+    shown: &'a Shown,
 }
 
-impl Shown<'_> {
-    /// What the figures leave out, in words.
-    fn notes(&self) -> Vec<String> {
-        let report = self.report;
-        let mut notes = Vec::new();
-        if report.without_text > 0 {
-            notes.push(format!(
-                "{} messages were left out: their text is no longer kept",
-                grouped(report.without_text)
-            ));
-        }
-        let asking = self.rules.asking_the_callback();
-        if report.from_history > 0 && !asking.is_empty() {
-            let names: Vec<_> = asking.iter().map(RuleId::as_str).collect();
-            notes.push(format!(
-                "{} messages came from history, which tells neither platform nor mentions: {} may \
-                 miss some of them",
-                grouped(report.from_history),
-                names.join(", ")
-            ));
-        }
-        if report.conflicts > 0 {
-            notes.push(format!(
-                "{} contents that came for a known sequence (v_conflicts) are not compared",
-                grouped(report.conflicts)
-            ));
-        }
-        if report.is_rough() {
-            notes.push("very many groups or senders changed: those with few changes are not counted in full".into());
-        }
-        notes
-    }
-
-    fn seconds(&self, cost: Cost) -> f64 {
-        let calls = u32::try_from(cost.calls).unwrap_or(u32::MAX);
-        f64::from(calls) / f64::from(self.config.recall.calls_per_second)
-    }
-
+impl Printed<'_> {
     fn text(&self) -> String {
         let mut out = String::new();
         self.head(&mut out);
@@ -195,7 +164,7 @@ impl Shown<'_> {
         let senders = report.senders(most);
         list(&mut out, "sender", senders.into_iter().map(|(id, tally)| (id.as_str(), tally)));
         self.costs(&mut out);
-        for note in self.notes() {
+        for note in &self.shown.notes {
             push(&mut out, format_args!("\nnote: {note}"));
         }
         out
@@ -258,15 +227,14 @@ impl Shown<'_> {
     }
 
     fn costs(&self, out: &mut String) {
-        let batch = self.config.recall.batch_size;
-        let (all, extra) = (self.report.cost(batch), self.report.extra_cost(batch));
-        let row = |what: &str, cost: Cost| {
+        let row = |what: &str, cost: &ShownCost| {
             json!({
                 "to enforce": what, "messages": grouped(cost.messages), "calls": grouped(cost.calls),
-                "seconds": format!("{:.1}", self.seconds(cost)),
+                "seconds": format!("{:.1}", cost.seconds),
             })
         };
-        let rows = [row("all of it", all), row("not recalled then", extra)];
+        let rows =
+            [row("all of it", &self.shown.cost), row("not recalled then", &self.shown.extra_cost)];
         push(
             out,
             format_args!("\n{}", table(&rows, &["to enforce", "messages", "calls", "seconds"])),
@@ -274,73 +242,11 @@ impl Shown<'_> {
         push(
             out,
             format_args!(
-                "  at {} calls a second, up to {batch} messages of one group and topic a call",
-                self.config.recall.calls_per_second
+                "  at {} calls a second, up to {} messages of one group and topic a call",
+                self.pace.calls_per_second, self.pace.batch_size
             ),
         );
     }
-
-    fn json(&self) -> Value {
-        let report = self.report;
-        let verdicts: Vec<_> = Verdict::ALL
-            .iter()
-            .flat_map(|then| Verdict::ALL.iter().map(move |now| (then, now)))
-            .map(|(then, now)| {
-                let messages = report.verdicts[*then as usize][*now as usize];
-                json!({ "then": then, "now": now, "messages": messages })
-            })
-            .collect();
-        let rules: Vec<_> = report
-            .rules
-            .iter()
-            .map(|tally| {
-                json!({
-                    "rule": tally.rule, "mode": tally.mode, "new": tally.hits.new,
-                    "lost": tally.hits.lost, "same": tally.same, "other_mode": tally.other_mode,
-                    "new_samples": tally.new_samples.iter().map(sample).collect::<Vec<_>>(),
-                    "lost_samples": tally.lost_samples.iter().map(sample).collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        let most = usize::from(self.args.limit);
-        let groups = report.groups(most).into_iter();
-        let groups = groups.map(|(id, t)| json!({"group_id": id, "new": t.new, "lost": t.lost}));
-        let senders = report.senders(most).into_iter();
-        let senders = senders.map(|(id, t)| json!({"sender": id, "new": t.new, "lost": t.lost}));
-        let batch = self.config.recall.batch_size;
-        let cost = |cost: Cost| {
-            json!({
-                "messages": cost.messages, "calls": cost.calls, "seconds": self.seconds(cost),
-            })
-        };
-        json!({
-            "rules_version": report.rules_version,
-            "messages": report.messages,
-            "first_received_at": report.first_received_at,
-            "last_received_at": report.last_received_at,
-            "changed": report.changed,
-            "without_text": report.without_text,
-            "from_history": report.from_history,
-            "conflicts": report.conflicts,
-            "new": report.rules.iter().map(|tally| tally.hits.new).sum::<u64>(),
-            "lost": report.rules.iter().map(|tally| tally.hits.lost).sum::<u64>(),
-            "verdicts": verdicts,
-            "rules": rules,
-            "groups": groups.collect::<Vec<_>>(),
-            "senders": senders.collect::<Vec<_>>(),
-            "cost": cost(report.cost(batch)),
-            "extra_cost": cost(report.extra_cost(batch)),
-            "notes": self.notes(),
-        })
-    }
-}
-
-fn sample(sample: &Sample) -> Value {
-    json!({
-        "group_id": sample.key.group_id, "topic_id": sample.key.topic_id,
-        "msg_seq": sample.key.msg_seq, "sender": sample.sender, "received_at": sample.received_at,
-        "then": sample.then, "now": sample.now, "text": sample.text,
-    })
 }
 
 /// Those with the most changes, where there are any.
@@ -363,17 +269,4 @@ fn percent(part: u64, of: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "it is shown with two digits")]
     let share = part as f64 * 100.0 / of.max(1) as f64;
     if part == 0 { String::new() } else { format!(" ({share:.2} %)") }
-}
-
-/// A number with its thousands apart.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
 }

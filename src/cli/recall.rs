@@ -7,11 +7,12 @@ use anyhow::Result;
 use clap::ArgGroup;
 use serde_json::{Value, json};
 
-use super::backtest::{Format, grouped};
+use super::backtest::Format;
 use super::daemon::{Reach, Target};
 use super::listing::table;
 use super::since::{Since, iso};
 use super::{FINDINGS, on_runtime, output};
+use crate::backtest::grouped;
 use crate::model::{Clock, SystemClock, Timestamp};
 use crate::store::PlanId;
 use crate::sweep::{Asked, Sequences};

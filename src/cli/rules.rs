@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::listing::{self, Columns, Format};
 use super::{BAD_CONFIG, FINDINGS, output};
 use crate::model::Text;
-use crate::rules::{self, CompiledRules, Diagnostic, Explanation, LoadError};
+use crate::rules::{self, CompiledRules, Diagnostic, Explanation, Finding, Level, LoadError};
 
 /// Check, explain and describe rules files
 #[derive(Debug, clap::Args)]
@@ -85,49 +85,23 @@ pub(super) fn load(path: &std::path::Path) -> Result<CompiledRules, ExitCode> {
     }
 }
 
-/// Something that a check has to say.
-#[derive(Serialize)]
-struct Finding {
-    file: String,
-    line: usize,
-    column: usize,
-    /// `error`, `warning` or `example`.
-    level: &'static str,
-    message: String,
-    help: String,
-    excerpt: String,
-}
-
-impl Finding {
-    const COLUMNS: [&str; 7] = ["file", "line", "column", "level", "message", "help", "excerpt"];
-
-    fn of(level: &'static str, diagnostic: Diagnostic) -> Self {
-        let Diagnostic { file, line, column, message, help, excerpt, .. } = diagnostic;
-        Self { file, line, column, level, message, help, excerpt }
-    }
-}
+/// Columns of a finding, as it is written out.
+const FINDING: [&str; 7] = ["file", "line", "column", "level", "message", "help", "excerpt"];
 
 fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
-    let mut findings: Vec<(&'static str, Diagnostic)> = Vec::new();
+    let mut findings: Vec<(Level, Diagnostic)> = Vec::new();
     let mut fine = Vec::new();
     for file in files {
-        match rules::load(file) {
-            Err(error) => findings.extend(error.mistakes.into_iter().map(|m| ("error", m))),
-            Ok(loaded) => {
-                findings.extend(loaded.warnings.into_iter().map(|w| ("warning", w)));
-                let failed = loaded.rules.check_examples();
-                if failed.is_empty() {
-                    fine.push((file, loaded.rules));
-                }
-                findings.extend(failed.into_iter().map(|f| ("example", f.diagnostic)));
-            }
-        }
+        let checked = rules::check(rules::load(file));
+        let failed = checked.findings.iter().any(|(level, _)| *level == Level::Example);
+        fine.extend(checked.rules.filter(|_| !failed).map(|rules| (file, rules)));
+        findings.extend(checked.findings);
     }
-    let bad = findings.iter().any(|(level, _)| *level == "error");
-    let failed = findings.iter().any(|(level, _)| *level == "example");
+    let has = |level: Level| findings.iter().any(|(found, _)| *found == level);
+    let (bad, failed) = (has(Level::Error), has(Level::Example));
     if let Format::Table = format {
         for (level, diagnostic) in &findings {
-            let level = if *level == "warning" { "warning" } else { "error" };
+            let level = if *level == Level::Warning { "warning" } else { "error" };
             output::line(format_args!("{level}: {diagnostic}"));
         }
         for (file, rules) in &fine {
@@ -137,8 +111,8 @@ fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
             output::line(format_args!("{path}: {count} {rules_of_it}, fine ({version})"));
         }
     } else {
-        let rows = findings.into_iter().map(|(level, diagnostic)| Finding::of(level, diagnostic));
-        print_rows(&rows.collect::<Vec<_>>(), format, &Finding::COLUMNS)?;
+        let rows: Vec<_> = findings.into_iter().map(Finding::from).collect();
+        print_rows(&rows, format, &FINDING)?;
     }
     Ok(match (bad, failed) {
         (true, _) => ExitCode::from(BAD_CONFIG),

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
 use super::Telemetry;
+use crate::backtest::Backtests;
 use crate::model::{Allowance, AllowanceKind, Clock, JobState, RuleId, RulesVersion, UserId};
 use crate::retention::Days;
 use crate::rules::CompiledRules;
@@ -25,6 +26,7 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     pub operator: Arc<dyn Operator>,
     pub clock: Arc<dyn Clock>,
+    pub backtests: Arc<Backtests>,
     /// Cancelled when the daemon stops: answers without an end end then.
     pub stopping: CancellationToken,
     pub limits: ApiLimits,

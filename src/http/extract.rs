@@ -14,6 +14,9 @@ use super::problem::Problem;
 /// A body in JSON.
 pub(super) struct Json<T>(pub(super) T);
 
+/// A body in YAML, as text.
+pub(super) struct Yaml(pub(super) String);
+
 /// Parts of the path.
 pub(super) struct Path<T>(pub(super) T);
 
@@ -23,19 +26,36 @@ pub(super) struct Query<T>(pub(super) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
+        if !is_of_kind(request.headers(), "application/json") {
             let why = "a JSON body is wanted, announced as Content-Type: application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let why = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => "the body is too large: see admin.max_body_bytes",
-                _ => "the body broke off",
-            };
-            Problem::new(rejection.status(), why)
-        })?;
-        object(&body).map(Self)
+        object(&body(request, state).await?).map(Self)
     }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Yaml {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kinds = ["application/yaml", "application/x-yaml", "text/yaml", "text/plain"];
+        if !kinds.iter().any(|kind| is_of_kind(request.headers(), kind)) {
+            let why = "a YAML body is wanted, announced as Content-Type: application/yaml";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        }
+        let text = String::from_utf8(body(request, state).await?.into());
+        text.map(Self).map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body is no UTF-8"))
+    }
+}
+
+/// The whole body, as far as it is bounded.
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        let why = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => "the body is too large: see admin.max_body_bytes",
+            _ => "the body broke off",
+        };
+        Problem::new(rejection.status(), why)
+    })
 }
 
 /// Reads an object. An array whose items happen to fit the fields in their order is none.
@@ -54,10 +74,10 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+fn is_of_kind(headers: &HeaderMap, wanted: &str) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next());
-    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

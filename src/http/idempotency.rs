@@ -1,6 +1,11 @@
 //! Acts that are asked for twice are done once: whoever gives an `Idempotency-Key` may send the same
 //! request again, after a time-out or a restart, and gets the answer of the first time.
 //!
+//! An answer is kept in a transaction of its own, behind that of the act: only then is it known. Whoever
+//! is killed between the two does the act again when asked again. Acts are such that this does no harm:
+//! they say how it is to stand (paused, held, let through, erased, applied), or make a second plan or
+//! backfill beside the first.
+//!
 //! Answers are kept for a day. What failed in quell itself (5xx) is not kept: trying again is right then.
 
 use std::collections::HashSet;

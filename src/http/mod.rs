@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod api;
+mod candidate;
 mod dashboard;
 mod extract;
 mod idempotency;

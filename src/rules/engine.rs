@@ -27,6 +27,8 @@ pub struct CompiledRules {
     pub(super) of_file: RulesVersion,
     pub(super) file: String,
     pub(super) source: String,
+    /// Paths of the lists that the file reads, as they are written there.
+    pub(super) lists: Arc<[String]>,
     pub(super) compiled: Arc<Compiled>,
     pub(super) allowed: Arc<Allowed>,
 }
@@ -60,6 +62,7 @@ impl CompiledRules {
             of_file: self.of_file.clone(),
             file: self.file.clone(),
             source: self.source.clone(),
+            lists: Arc::clone(&self.lists),
             compiled: Arc::clone(&self.compiled),
             allowed: Arc::new(Allowed::of(allowances)),
         }

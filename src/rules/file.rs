@@ -97,6 +97,16 @@ written! {
     }
 }
 
+impl RulesFile {
+    /// Paths of the lists that are read, as they are written.
+    pub(crate) fn list_files(&self) -> impl Iterator<Item = &str> {
+        self.lists.iter().flatten().filter_map(|(_, source)| match &source.value {
+            ListSource::File(list) => Some(list.file.value.as_str()),
+            ListSource::Inline(_) => None,
+        })
+    }
+}
+
 impl FromNode for ListSource {
     fn from_node(node: &Node, notes: &mut Notes) -> Option<Self> {
         match node.value {

@@ -1,5 +1,6 @@
 //! Reading a rules file and its lists, and reporting every mistake at its place.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
@@ -35,30 +36,62 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// Compiles a rules file given as text. `name` stands in messages, `base_dir` is where list paths
 /// begin.
 pub fn load_str(name: &str, yaml: &str, base_dir: &Path) -> Result<Loaded, LoadError> {
-    load_from(name, yaml, Lists { base_dir, confined: false })
+    load_from(name, yaml, &Lists { base_dir, confined: None })
 }
 
-/// Compiles a rules file that somebody sent: its lists are read below `base_dir` and nowhere else, so
-/// that it cannot be used to look at other files.
-pub fn load_confined(name: &str, yaml: &str, base_dir: &Path) -> Result<Loaded, LoadError> {
-    load_from(name, yaml, Lists { base_dir, confined: true })
+/// Compiles a rules file that somebody sent. It must not be a way to look at other files: its lists are
+/// read below `base_dir` and nowhere else, and since secrets may lie there too, they are lists that
+/// `in_force` reads or end in `.txt`. Together they are no larger than one list may be.
+pub fn load_confined(
+    name: &str,
+    yaml: &str,
+    base_dir: &Path,
+    in_force: &CompiledRules,
+) -> Result<Loaded, LoadError> {
+    let confined = Some(Confined { known: &in_force.lists, room: Cell::new(MAX_FILE_BYTES) });
+    load_from(name, yaml, &Lists { base_dir, confined })
 }
 
 /// Where list files may lie.
-#[derive(Clone, Copy)]
 struct Lists<'a> {
     base_dir: &'a Path,
-    confined: bool,
+    confined: Option<Confined<'a>>,
+}
+
+/// What a rules file that somebody sent may read.
+struct Confined<'a> {
+    /// Lists of the rules in force, as they are written there.
+    known: &'a [String],
+    /// Bytes that may still be read.
+    room: Cell<u64>,
 }
 
 impl Lists<'_> {
-    fn allows(self, written: &str) -> bool {
+    /// Why a list is not read, if it is not.
+    fn refuse(&self, written: &str) -> Option<&'static str> {
+        let confined = self.confined.as_ref()?;
+        let path = Path::new(written);
         let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-        !self.confined || Path::new(written).components().all(inside)
+        if !path.components().all(inside) {
+            return Some("a list of this file must lie beside the rules in force or below");
+        }
+        let is_text = path.extension().is_some_and(|ending| ending == "txt");
+        let known = confined.known.iter().any(|known| known == written);
+        (!is_text && !known)
+            .then_some("a list of this file must end in .txt, or be one of the rules in force")
+    }
+
+    fn read(&self, path: &Path) -> std::io::Result<String> {
+        let Some(confined) = &self.confined else { return read(path) };
+        let length = std::fs::metadata(path)?.len();
+        let room = confined.room.get().checked_sub(length);
+        let too_much = || std::io::Error::other("the lists are larger than 64 MiB together");
+        confined.room.set(room.ok_or_else(too_much)?);
+        read(path)
     }
 }
 
-fn load_from(name: &str, yaml: &str, from: Lists<'_>) -> Result<Loaded, LoadError> {
+fn load_from(name: &str, yaml: &str, from: &Lists<'_>) -> Result<Loaded, LoadError> {
     let lines: Vec<&str> = yaml.lines().collect();
     let shown = |note: &Note| diagnostic(name, &lines, note);
     let root = yaml::parse(yaml).map_err(|broken| {
@@ -70,6 +103,8 @@ fn load_from(name: &str, yaml: &str, from: Lists<'_>) -> Result<Loaded, LoadErro
     absorb(&mut digest, yaml.as_bytes());
     let file = RulesFile::from_node(&root, &mut notes);
     let mut elsewhere = Vec::new();
+    let read = file.as_ref().map(|file| file.list_files().map(str::to_owned).collect());
+    let read: Arc<[String]> = read.unwrap_or_default();
     let compiled = file.map(|file| {
         let lists = read_lists(&file, from, &mut digest, &mut notes, &mut elsewhere);
         compile::compile(&file, &lists, &mut notes)
@@ -84,6 +119,7 @@ fn load_from(name: &str, yaml: &str, from: Lists<'_>) -> Result<Loaded, LoadErro
                 of_file,
                 file: name.to_owned(),
                 source: yaml.to_owned(),
+                lists: read,
                 compiled: Arc::new(compiled),
                 allowed: Arc::default(),
             };
@@ -134,7 +170,7 @@ fn read(path: &Path) -> std::io::Result<String> {
 
 fn read_lists(
     file: &RulesFile,
-    from: Lists<'_>,
+    from: &Lists<'_>,
     digest: &mut Sha256,
     notes: &mut Notes,
     elsewhere: &mut Vec<Diagnostic>,
@@ -161,18 +197,17 @@ fn inline(items: &[At<String>], notes: &mut Notes) -> List {
 
 fn from_file(
     written: &ListFile,
-    from: Lists<'_>,
+    from: &Lists<'_>,
     digest: &mut Sha256,
     notes: &mut Notes,
     elsewhere: &mut Vec<Diagnostic>,
 ) -> List {
-    if !from.allows(&written.file.value) {
-        let message = "a list of this file must lie beside the rules in force or below";
+    if let Some(message) = from.refuse(&written.file.value) {
         notes.mistake(written.file.at, message);
         return List::default();
     }
     let path: PathBuf = from.base_dir.join(&written.file.value);
-    let text = match read(&path) {
+    let text = match from.read(&path) {
         Ok(text) => text,
         Err(error) => {
             let message = format!("cannot read the list {}: {error}", path.display());
@@ -233,27 +268,54 @@ pub(super) fn at(rules: &CompiledRules, at: Place, message: String) -> Diagnosti
 mod tests {
     use super::*;
 
+    fn with_list(list: &str) -> String {
+        format!(
+            "version: 1\nlists:\n  bait: {{ file: '{list}' }}\n\
+             rules:\n  - id: bait\n    when: {{ keyword: {{ list: bait }} }}\n"
+        )
+    }
+
     #[test]
     fn a_file_that_somebody_sent_reads_lists_beside_the_rules_alone() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("lists")).unwrap();
-        std::fs::write(folder.path().join("lists/bait.txt"), "free gift card\n").unwrap();
-        let outside = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(outside.path(), "secret\n").unwrap();
-        let rules = |list: &str| {
-            format!(
-                "version: 1\nlists:\n  bait: {{ file: '{list}' }}\n\
-                 rules:\n  - id: bait\n    when: {{ keyword: {{ list: bait }} }}\n"
-            )
-        };
-        let load = |list: &str| load_confined("sent.yaml", &rules(list), folder.path());
-        assert!(load("lists/bait.txt").is_ok() && load("./lists/bait.txt").is_ok());
-        for list in [outside.path().to_str().unwrap(), "../x.txt", "lists/../../x.txt"] {
-            let refused = load(list).unwrap_err();
-            assert!(refused.to_string().contains("must lie beside"), "{refused}");
+        for name in ["lists/bait.txt", "lists/bait.words", "secret_key"] {
+            std::fs::write(folder.path().join(name), "free gift card\n").unwrap();
         }
-        let anywhere =
-            load_str("own.yaml", &rules(outside.path().to_str().unwrap()), folder.path());
-        assert!(anywhere.is_ok());
+        let outside = tempfile::NamedTempFile::with_suffix(".txt").unwrap();
+        std::fs::write(outside.path(), "secret\n").unwrap();
+        let own = |list: &str| load_str("own.yaml", &with_list(list), folder.path());
+        let in_force = own("lists/bait.words").unwrap().rules;
+        let load =
+            |list: &str| load_confined("sent.yaml", &with_list(list), folder.path(), &in_force);
+        for list in ["lists/bait.txt", "./lists/bait.txt", "lists/bait.words"] {
+            assert!(load(list).is_ok(), "{list}");
+        }
+        for (list, why) in [
+            (outside.path().to_str().unwrap(), "must lie beside"),
+            ("../x.txt", "must lie beside"),
+            ("lists/../../x.txt", "must lie beside"),
+            ("secret_key", "must end in .txt"),
+            ("lists/other.words", "must end in .txt"),
+        ] {
+            let refused = load(list).unwrap_err();
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+        assert!(own(outside.path().to_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_somebody_sent_cannot_have_lists_read_over_and_over() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.txt"), "x".repeat(60)).unwrap();
+        let yaml = "version: 1\nlists:\n  a: { file: a.txt }\n  b: { file: a.txt }\n\
+                    rules:\n  - id: bait\n    when: { keyword: bait }\n";
+        let load = |room| {
+            let confined = Some(Confined { known: &[], room: Cell::new(room) });
+            load_from("sent.yaml", yaml, &Lists { base_dir: folder.path(), confined })
+        };
+        assert!(load(120).is_ok());
+        let refused = load(119).unwrap_err();
+        assert!(refused.to_string().contains("larger than 64 MiB together"), "{refused}");
     }
 }

@@ -5,6 +5,7 @@
 //! same in the daemon, in `scan`, in `explain`, in `check` and in `backtest`.
 
 mod allowances;
+mod check;
 mod compile;
 mod condition;
 mod contradictions;
@@ -27,6 +28,7 @@ mod sound;
 mod windows;
 mod yaml;
 
+pub use check::{Checked, Finding, Level, check};
 pub use diagnostic::{Diagnostic, LoadError};
 pub use engine::{CompiledRules, RuleSummary};
 pub use examples::FailedExample;

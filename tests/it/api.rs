@@ -9,7 +9,7 @@ use quell::store::{Allowances, Backfills, By, Control, NewAllowance, View};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Home, TestApp};
+use crate::support::daemon::{self, Home, TestApp};
 
 /// An operation of the description.
 struct Operation {
@@ -49,6 +49,7 @@ fn filled(path: &str) -> String {
         .replace("{plan}", "1")
         .replace("{backfill}", "1")
         .replace("{message}", "1")
+        .replace("{backtest}", "1")
 }
 
 /// Talks to the admin listener.
@@ -73,7 +74,23 @@ impl Api {
         }
         request.send().await.unwrap()
     }
+
+    /// Starts a backtest, once no other one runs.
+    async fn backtest(&self, token: &str, rules: &str) -> Value {
+        loop {
+            let body = Some(json!({ "rules": rules }));
+            let begun = self.ask(&Method::POST, "/api/v1/backtests", token, body).await;
+            if begun.status() != 409 {
+                assert_eq!(begun.status(), 200);
+                return begun.json().await.unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
 }
+
+/// A rules file that somebody might want to try.
+const CANDIDATE: &str = "version: 1\nrules:\n  - id: fine\n    when: { keyword: fine }\n";
 
 #[test]
 fn the_committed_description_is_the_code_s() {
@@ -103,10 +120,12 @@ fn working(path: &str) -> Option<Value> {
         | "/api/v1/plans/{plan}/apply"
         | "/api/v1/plans/{plan}/cancel"
         | "/api/v1/backfills/{backfill}/cancel"
+        | "/api/v1/backtests/{backtest}"
         | "/api/v1/exemptions/{id}"
         | "/api/v1/allow-phrases/{id}" => return None,
         "/api/v1/exemptions" => json!({ "sender": "ann" }),
         "/api/v1/allow-phrases" => json!({ "phrase": "not bad" }),
+        "/api/v1/backtests" => json!({ "rules": CANDIDATE }),
         "/api/v1/guard/reset" => json!({ "rule": "bait" }),
         "/api/v1/jobs/{change}" => json!({ "all": true }),
         "/api/v1/plans" => json!({ "group": "g", "seq": "2" }),
@@ -151,6 +170,10 @@ async fn every_act_leaves_a_row_and_no_look_does() {
             let id = store.start_backfill(&by, &"g".into(), &"".into(), 1, 5).await.unwrap();
             filled = filled.replace("{backfill}", &id.to_string());
         }
+        if acts && path.contains("{backtest}") {
+            let begun = api.backtest(token, CANDIDATE).await;
+            filled = filled.replace("{backtest}", &begun["backtest_id"].to_string());
+        }
         if acts && path.contains("{id}") {
             let kind = if path.contains("exemptions") {
                 AllowanceKind::Sender
@@ -162,7 +185,9 @@ async fn every_act_leaves_a_row_and_no_look_does() {
             let made = store.allow(&by, &allowance).await.unwrap();
             filled = filled.replace("{id}", &made.id.to_string());
         }
-        let filled = filled.replace("{plan}", "1").replace("{backfill}", "1");
+        let filled = ["{plan}", "{backfill}", "{backtest}"]
+            .iter()
+            .fold(filled, |filled, parameter| filled.replace(parameter, "1"));
         let before = rows().await;
         let body = if acts {
             working(path)
@@ -254,6 +279,54 @@ async fn the_rules_in_force_are_shown_and_asked() {
     {
         assert_eq!(explain(wrong.clone()).await.0, 422, "{wrong}");
     }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_rules_file_is_checked_as_the_command_does() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    let api = Api::of(&app);
+    let check = async |yaml: &str, kind: &str| {
+        let request = api.http.post(format!("{}/api/v1/rules/check", api.base));
+        let request = request.header("content-type", kind).body(yaml.to_owned());
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json::<Value>().await.unwrap())
+    };
+    let broken = "version: 1\nrules:\n  - id: Bad Id\n    mode: lve\n    when: { keyword: x }\n";
+    let doubtful = "version: 1\nrules:\n  - id: bait\n    when: { keyword: [bad] }\n    \
+                    scope: { types: [Nonsense] }\n    examples: { hit: [good] }\n";
+    for (yaml, fine, levels, exit) in [
+        (broken, false, &["error", "error"][..], 78),
+        (doubtful, false, &["warning", "example"], 1),
+        (CANDIDATE, true, &[], 0),
+    ] {
+        let (status, checked) = check(yaml, "application/yaml").await;
+        assert_eq!((status, &checked["fine"]), (200, &json!(fine)), "{checked}");
+        let findings = checked["findings"].as_array().unwrap();
+        let found: Vec<_> = findings.iter().map(|finding| &finding["level"]).collect();
+        assert_eq!(found, levels, "{checked}");
+        assert_eq!(checked["rules_version"].is_string(), exit != 78);
+        std::fs::write(home.path("candidate.yaml"), yaml).unwrap();
+        let args = ["rules", "check", "candidate.yaml", "--format", "json"];
+        let (code, said, _) = daemon::quell(&args, home.folder.path()).await;
+        assert_eq!(code, Some(exit));
+        assert_eq!(checked["findings"], serde_json::from_str::<Value>(&said).unwrap());
+    }
+    // The configuration, with its secrets, lies in the same folder.
+    let outside = |list: &str| {
+        format!(
+            "version: 1\nlists: {{ l: {{ file: {list} }} }}\n\
+             rules: [{{ id: a, when: {{ keyword: {{ list: l }} }} }}]\n"
+        )
+    };
+    for (list, why) in [("/etc/passwd", "must lie beside"), ("quell.toml", "must end in .txt")] {
+        let (status, checked) = check(&outside(list), "text/plain; charset=utf-8").await;
+        assert_eq!((status, checked["findings"].as_array().unwrap().len()), (200, 1), "{checked}");
+        assert!(checked["findings"][0]["message"].as_str().unwrap().contains(why), "{checked}");
+    }
+    assert_eq!(check(CANDIDATE, "application/json").await.0, 415);
     app.stop().await;
 }
 

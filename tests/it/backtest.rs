@@ -201,3 +201,86 @@ async fn mistakes_have_their_exit_codes() {
     let (code, _, said) = backtest(&home, good, &["--since", "yesterday"]).await;
     assert_eq!((code, said.contains("such as 30m, 2h, 7d")), (Some(2), true), "{said}");
 }
+
+/// A backtest over HTTP, once it has ended.
+async fn ended(app: &TestApp, begun: &Value) -> Value {
+    loop {
+        let (code, shown) = app.admin(&format!("/api/v1/backtests/{}", begun["backtest_id"])).await;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(code, 200, "{shown}");
+        if shown["state"] != "running" {
+            return shown;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backtest_in_the_background_finds_what_the_command_finds() {
+    let (home, app) = judging_by(STATEFUL).await;
+    chatter(&app).await;
+    let other = STATEFUL.replace("[bad]", "[long text]").replace("messages: 2", "messages: 3");
+    let start = async |more: Value| {
+        let mut body = json!({ "rules": other, "samples": 2, "limit": 1 });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        app.post("/api/v1/backtests", body).await
+    };
+    let (code, begun) = start(json!({ "since": 0, "group": "g0" })).await;
+    assert_eq!((code, &begun["requested_by"], &begun["group"]), (200, &json!("ada"), &json!("g0")));
+    let shown = ended(&app, &begun).await;
+    assert_eq!(shown["state"], "done", "{shown}");
+    assert!(shown["finished_at"].as_i64() >= shown["began_at"].as_i64());
+    let args = ["--group", "g0", "--since", "1d", "--samples", "2", "--limit", "1"];
+    let (code, report, said) = backtest(&home, &other, &args).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(shown["report"], report);
+    assert!(report["messages"] == 5 && report["lost"].as_u64() > Some(0), "{report}");
+    let all: Value = serde_json::from_str(&app.admin("/api/v1/backtests").await.1).unwrap();
+    assert_eq!(all["rows"][0]["backtest_id"], begun["backtest_id"]);
+    assert!(all["rows"][0].get("report").is_none());
+    let path = format!("/api/v1/backtests/{}", begun["backtest_id"]);
+    assert_eq!(app.delete(&path).await, (200, json!({ "cancelled": false })));
+    assert_eq!(app.delete("/api/v1/backtests/1").await.0, 404);
+    for (wrong, status) in [
+        (json!({ "group": "nowhere" }), 422),
+        (json!({ "rules": "rules: x" }), 422),
+        (json!({ "samples": 101 }), 422),
+        (json!({ "limit": 1001 }), 422),
+        (json!({ "colour": "red" }), 422),
+    ] {
+        let (code, said) = start(wrong.clone()).await;
+        assert_eq!(code, status, "{wrong}: {said}");
+    }
+    let broken = start(json!({ "rules": "version: 1\nrules: x" })).await.1;
+    assert!(broken["detail"].as_str().unwrap().contains("candidate.yaml:2:"), "{broken}");
+    app.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_one_backtest_is_under_way_no_other_begins() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    // A list that comes when the test says so.
+    let list = home.path("slow.txt");
+    let made = tokio::process::Command::new("mkfifo").arg(&list).status().await.unwrap();
+    assert!(made.success());
+    let slow = "version: 1\nlists:\n  slow: { file: slow.txt }\n\
+                rules:\n  - id: slow\n    when: { keyword: { list: slow } }\n";
+    let first = app.post("/api/v1/backtests", json!({ "rules": slow }));
+    let second = async {
+        // Opens once the other end is read: by then the first one has its place.
+        let opening = move || std::fs::File::options().write(true).open(list).unwrap();
+        let mut open = tokio::task::spawn_blocking(opening).await.unwrap();
+        let fast = "version: 1\nrules: []\n";
+        let (code, said) = app.post("/api/v1/backtests", json!({ "rules": fast })).await;
+        std::io::Write::write_all(&mut open, b"bad\n").unwrap();
+        (code, said)
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(second.0, 409);
+    assert!(second.1["detail"].as_str().unwrap().contains("another backtest runs"));
+    assert_eq!(first.0, 200);
+    assert_eq!(ended(&app, &first.1).await["state"], "done");
+    app.stop().await;
+}

@@ -5,6 +5,7 @@
 //! a row in `v_operations`. Which kind a route is, is where it stands below.
 
 mod allowances;
+mod backtests;
 mod document;
 mod events;
 mod history;
@@ -55,6 +56,9 @@ pub(super) fn routes(access: Access, answer_timeout: Duration) -> (Router<Admin>
         .routes(routes!(allowances::phrases))
         .routes(routes!(rules::show))
         .routes(routes!(rules::explain))
+        .routes(routes!(rules::check))
+        .routes(routes!(backtests::list))
+        .routes(routes!(backtests::show))
         .routes(routes!(history::show))
         .routes(routes!(plans::show))
         .routes(routes!(messages::show))
@@ -78,6 +82,8 @@ pub(super) fn routes(access: Access, answer_timeout: Duration) -> (Router<Admin>
         .routes(routes!(plans::cancel))
         .routes(routes!(history::start))
         .routes(routes!(history::cancel))
+        .routes(routes!(backtests::start))
+        .routes(routes!(backtests::cancel))
         .routes(routes!(reviews::make))
         .routes(routes!(removal::erase))
         .routes(routes!(removal::prune));

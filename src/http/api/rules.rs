@@ -1,4 +1,4 @@
-//! `/api/v1/rules`: the rules in force, and what they say of a text.
+//! `/api/v1/rules`: the rules in force, what they say of a text, and what there is to say of others.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::super::admin::Admin;
-use super::super::extract::Json;
-use super::super::problem::Problem;
+use super::super::candidate;
+use super::super::extract::{Json, Yaml};
+use super::super::problem::{self, Problem};
 use super::Answer;
 use crate::chat::wire;
 use crate::model::{Hit, Text, Timestamp};
-use crate::rules::{CompiledRules, RuleSummary, Windows};
+use crate::rules::{CompiledRules, Finding, Level, RuleSummary, Windows};
 
 /// The longest text that is explained; Chat's own limit is far below (page `limits`).
 const MOST_TEXT_CHARS: usize = 32_768;
@@ -92,6 +93,44 @@ pub(super) async fn show(
         response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(response)
+}
+
+/// What there is to say of a rules file.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RulesCheck)]
+pub(super) struct Checked {
+    /// Whether it can be used and its examples come out right; warnings do not count.
+    fine: bool,
+    /// The version it would have, without what operators let through; null where it cannot be used.
+    rules_version: Option<String>,
+    /// As `quell rules check --format json` tells them.
+    findings: Vec<Finding>,
+}
+
+/// Check a rules file
+///
+/// Every mistake with its place, what is doubtful, and the examples that come out wrong. Nothing is
+/// kept or changed. Its lists are read beside the rules in force or below: those that are in force, and
+/// others that end in `.txt`.
+#[utoipa::path(
+    post, path = "/api/v1/rules/check", tag = "rules", operation_id = "check_rules",
+    request_body(content = Value, content_type = "application/yaml",
+        description = "The rules file as it would stand on disk"),
+    responses(
+        (status = 200, description = "What there is to say of it", body = Checked),
+        (status = 400, description = "The body is no UTF-8, or broke off", body = problem::Shown,
+            content_type = "application/problem+json"),
+        (status = 415, description = "The body is not announced as `application/yaml`",
+            body = problem::Shown, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn check(State(admin): State<Admin>, Yaml(yaml): Yaml) -> Answer<Checked> {
+    let checked = candidate::check(&admin, yaml).await;
+    Ok(Json(Checked {
+        fine: checked.findings.iter().all(|(level, _)| *level == Level::Warning),
+        rules_version: checked.rules.map(|rules| rules.version().to_string()),
+        findings: checked.findings.into_iter().map(Finding::from).collect(),
+    }))
 }
 
 /// A text on its own, or a callback's body. Exactly one of the two.

@@ -12,17 +12,20 @@ use serde::Deserialize;
 use super::hostile::{self, Html, Span};
 use super::page::{self, Failed, Frame, Visitor, When};
 use super::row::{grouped, id, lasted};
-use super::trial::{self, NotNow, Progress};
 use super::words::Language;
 use super::{Dashboard, go};
-use crate::backtest::{Report, Sample};
-use crate::model::{Mode, Text, Verdict};
+use crate::backtest::{Asked, Backtest, Shown, ShownSample, State as Standing};
+use crate::http::candidate::{self, NotBegun};
+use crate::model::{Mode, Text};
 use crate::rules::{CompiledRules, ExplainedHit, Explanation};
+use crate::store::By;
 
 /// Characters of a text that is tried.
 const MOST_TEXT: usize = 20_000;
 /// Groups and senders shown of a trial.
 const TOP: usize = 5;
+/// Changed messages shown of a rule, new hits and lost ones apart.
+const SAMPLES: usize = 3;
 
 #[derive(Template)]
 #[template(path = "bench.html")]
@@ -74,7 +77,7 @@ fn bench(
 ) -> Bench {
     let language = visitor.preferences.language;
     Bench {
-        trial: dashboard.trials.latest().map(|trial| shown(dashboard, &trial, language)),
+        trial: latest(dashboard, language),
         frame: visitor.frame("bench"),
         text,
         explained,
@@ -181,24 +184,34 @@ pub(super) async fn start_trial(
     };
     let rules = candidate.rules.replace("\r\n", "\n");
     let stretch = Duration::from_secs(60 * u64::from(candidate.minutes.clamp(1, 43_200)));
-    let actor = visitor.caller.actor.clone();
-    match trial::start(&dashboard, &actor, rules.clone(), stretch).await {
-        Ok(()) => go("/bench#trial"),
-        Err(NotNow::Busy) => {
+    let now = dashboard.admin.clock.now();
+    let since = Some(now.before(stretch));
+    let asked = Asked { since, group: None, samples: SAMPLES, limit: TOP };
+    let by = By::new(&visitor.caller.actor, now);
+    match candidate::backtest(&dashboard.admin, &by, rules.clone(), asked).await {
+        Ok(_) => go("/bench#trial"),
+        Err(NotBegun::Busy) => {
             let why = preferences.language.say("bench.busy");
             Failed::new(preferences, StatusCode::CONFLICT, why).into_response()
         }
-        Err(NotNow::Broken(error)) => {
+        Err(NotBegun::Broken(error)) => {
             let mut bench = bench(&dashboard, visitor, String::new(), None);
             bench.candidate = rules;
             bench.mistakes = error.mistakes.iter().map(ToString::to_string).collect();
             (StatusCode::UNPROCESSABLE_ENTITY, page::show(&bench)).into_response()
         }
+        Err(NotBegun::Store(error)) => Failed::store(preferences)(error).into_response(),
     }
 }
 
-pub(super) async fn end_trial(State(dashboard): State<Dashboard>) -> Response {
-    dashboard.trials.end();
+pub(super) async fn end_trial(State(dashboard): State<Dashboard>, visitor: Visitor) -> Response {
+    let backtests = &dashboard.admin.backtests;
+    if let Some(latest) = backtests.all().first() {
+        let by = By::new(&visitor.caller.actor, dashboard.admin.clock.now());
+        if let Err(error) = backtests.cancel(&by, latest.id).await {
+            return Failed::store(visitor.preferences)(error).into_response();
+        }
+    }
     go("/bench#trial")
 }
 
@@ -212,7 +225,7 @@ struct TrialPart {
 /// The part of the page that tells how far a trial is.
 pub(super) async fn trial(State(dashboard): State<Dashboard>, visitor: Visitor) -> Response {
     let language = visitor.preferences.language;
-    let trial = dashboard.trials.latest().map(|trial| shown(&dashboard, &trial, language));
+    let trial = latest(&dashboard, language);
     page::show(&TrialPart { frame: visitor.frame("bench"), trial })
 }
 
@@ -221,6 +234,8 @@ struct TrialShown {
     by: Html,
     began: When,
     stretch: String,
+    /// Where it is about one group alone.
+    group: Option<Html>,
     running: Option<(u64, String)>,
     ended: bool,
     failed: Option<Html>,
@@ -231,6 +246,8 @@ struct ReportShown {
     messages: String,
     changed: String,
     without_text: u64,
+    from_history: u64,
+    conflicts: u64,
     verdicts: Vec<(&'static str, Vec<String>)>,
     rules: Vec<TallyShown>,
     groups: Vec<(Html, u64, u64)>,
@@ -255,45 +272,46 @@ struct SampleShown {
     key: Html,
 }
 
-fn shown(dashboard: &Dashboard, trial: &trial::Trial, language: Language) -> TrialShown {
-    let progress = trial.progress();
-    let stretch = i64::try_from(trial.stretch.as_millis()).unwrap_or(i64::MAX);
-    let mut shown = TrialShown {
-        by: id(&trial.by),
-        began: When(trial.began),
-        stretch: lasted(stretch, language),
-        running: None,
-        ended: false,
-        failed: None,
-        report: None,
-    };
-    match progress {
-        Progress::Running(done, of) => {
-            shown.running = Some((done * 100 / of.max(1), grouped(done)));
-        }
-        Progress::Ended => shown.ended = true,
-        Progress::Failed(why) => shown.failed = Some(hostile::text(&why)),
-        Progress::Done(report) => shown.report = Some(report_shown(dashboard, &report, language)),
-    }
-    shown
+/// The latest trial, whoever began it and how.
+fn latest(dashboard: &Dashboard, language: Language) -> Option<TrialShown> {
+    dashboard.admin.backtests.all().first().map(|trial| shown(trial, language))
 }
 
-fn report_shown(dashboard: &Dashboard, report: &Report, language: Language) -> ReportShown {
-    let terms = dashboard.admin.operator.sweep_terms();
-    let cost = report.cost(terms.batch_size);
-    let seconds = cost.calls * 1_000 / u64::from(terms.calls_per_second.max(1));
+fn shown(trial: &Backtest, language: Language) -> TrialShown {
+    let progress = trial.progress();
+    let since = trial.asked.since;
+    let stretch = since.map(|since| trial.began_at.since(since).as_millis());
+    let stretch = stretch.map(|ms| lasted(i64::try_from(ms).unwrap_or(i64::MAX), language));
+    TrialShown {
+        by: id(&trial.requested_by),
+        began: When(trial.began_at),
+        stretch: stretch.unwrap_or_else(|| language.word("span", "0")),
+        group: trial.asked.group.as_ref().map(|group| id(group.as_str())),
+        running: (progress.state == Standing::Running)
+            .then(|| (progress.done * 100 / progress.of.max(1), grouped(progress.done))),
+        ended: progress.state == Standing::Cancelled,
+        failed: progress.reason.as_deref().map(hostile::text),
+        report: progress.report.map(|report| report_shown(&report, language)),
+    }
+}
+
+fn report_shown(report: &Shown, language: Language) -> ReportShown {
     let sample = |is_new: bool| {
-        move |sample: &Sample| SampleShown {
-            is_new,
-            text: hostile::excerpt(&sample.text, 120),
-            key: id(&sample.key.to_string()),
+        move |sample: &ShownSample| {
+            let ShownSample { group_id, topic_id, msg_seq, .. } = sample;
+            let topic = if topic_id.is_empty() { String::new() } else { format!("/{topic_id}") };
+            SampleShown {
+                is_new,
+                text: hostile::excerpt(&sample.text, 120),
+                key: id(&format!("{group_id}{topic}/{msg_seq}")),
+            }
         }
     };
     let rules = report.rules.iter().map(|tally| TallyShown {
         id: id(tally.rule.as_str()),
         mode: tally.mode.map_or("off", Mode::as_str),
-        new: tally.hits.new,
-        lost: tally.hits.lost,
+        new: tally.new,
+        lost: tally.lost,
         same: tally.same,
         samples: tally
             .new_samples
@@ -302,19 +320,26 @@ fn report_shown(dashboard: &Dashboard, report: &Report, language: Language) -> R
             .chain(tally.lost_samples.iter().map(sample(false)))
             .collect(),
     });
-    let verdicts = Verdict::ALL.iter().zip(&report.verdicts);
+    let verdicts = report.verdicts.chunk_by(|one, next| one.then == next.then);
+    let verdicts = verdicts.map(|row| {
+        let now = row.iter().map(|pair| grouped(pair.messages)).collect();
+        (row.first().map_or("", |pair| pair.then.as_str()), now)
+    });
+    let cost = report.cost;
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds of some hours")]
+    let ms = (cost.seconds * 1000.0) as i64;
     ReportShown {
         messages: grouped(report.messages),
         changed: grouped(report.changed),
         without_text: report.without_text,
-        verdicts: verdicts
-            .map(|(then, now)| (then.as_str(), now.iter().copied().map(grouped).collect()))
-            .collect(),
+        from_history: report.from_history,
+        conflicts: report.conflicts,
+        verdicts: verdicts.collect(),
         rules: rules.collect(),
-        groups: report.groups(TOP).iter().map(|(g, t)| (id(g.as_str()), t.new, t.lost)).collect(),
-        senders: report.senders(TOP).iter().map(|(s, t)| (id(s.as_str()), t.new, t.lost)).collect(),
+        groups: report.groups.iter().map(|of| (id(&of.group_id), of.new, of.lost)).collect(),
+        senders: report.senders.iter().map(|of| (id(&of.sender), of.new, of.lost)).collect(),
         recalls: grouped(cost.messages),
         calls: grouped(cost.calls),
-        seconds: lasted(i64::try_from(seconds).unwrap_or(i64::MAX), language),
+        seconds: lasted(ms, language),
     }
 }

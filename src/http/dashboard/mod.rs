@@ -20,7 +20,6 @@ mod queue;
 mod row;
 mod search;
 mod session;
-mod trial;
 mod words;
 
 use std::sync::Arc;
@@ -48,7 +47,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 struct Dashboard {
     admin: Admin,
     access: Access,
-    trials: Arc<trial::Trials>,
     /// Room for live feeds.
     feeds: Arc<Semaphore>,
 }
@@ -56,12 +54,7 @@ struct Dashboard {
 /// The routes of the dashboard. They have their own guard, which shows the login page where the API
 /// would answer 401.
 pub(super) fn routes(admin: Admin, access: Access) -> Router {
-    let state = Dashboard {
-        admin,
-        access,
-        trials: Arc::default(),
-        feeds: Arc::new(Semaphore::new(live::FEEDS)),
-    };
+    let state = Dashboard { admin, access, feeds: Arc::new(Semaphore::new(live::FEEDS)) };
     let guarded = Router::new()
         .route("/", get(overview::show))
         .route("/parts/state", get(overview::state))

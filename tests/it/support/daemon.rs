@@ -240,6 +240,14 @@ impl TestApp {
         (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
 
+    /// Deletes something of the admin listener as `ada`.
+    pub(crate) async fn delete(&self, path: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.app().admin_address());
+        let request = self.callbacks.http.delete(url).header("x-quell-actor", "ada");
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
     pub(crate) async fn stop(mut self) {
         if let Some(app) = self.app.take() {
             app.stop().await;
