@@ -276,6 +276,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_was_not_used_while_stopped_is_not_made_up_for() {
+        let limiter = std::sync::Arc::new(Limiter::new(190));
+        let (left, mut times) = tokio::sync::mpsc::unbounded_channel();
+        for _ in 0..1_000 {
+            let (limiter, left) = (std::sync::Arc::clone(&limiter), left.clone());
+            tokio::spawn(async move {
+                limiter.permit().await;
+                let _ = left.send(Instant::now());
+            });
+        }
+        let mut all = Vec::new();
+        for stopped in [0, 700, 3_000, 60_000] {
+            // All timers are overdue at once, as after SIGCONT.
+            tokio::time::advance(Duration::from_millis(stopped)).await;
+            for _ in 0..250 {
+                all.push(times.recv().await.unwrap());
+            }
+        }
+        all.sort();
+        assert!(most_in_a_second(&all) <= 190, "{}", most_in_a_second(&all));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn late_timers_cost_little() {
         let limiter = Limiter::new(190);
         let mut seed = 7_u64;

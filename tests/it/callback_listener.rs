@@ -167,6 +167,42 @@ async fn size_method_and_path_are_checked() {
 }
 
 #[tokio::test]
+async fn connections_beyond_the_cap_wait_for_room() {
+    let home = Home::new().await;
+    let app = home.start(&["server.max_connections=2"]).await;
+    let request = || {
+        let query = Callbacks::query("X");
+        format!("POST /callback?{query} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}")
+    };
+    let connect = async || {
+        let address = app.app().callback_address();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(request().as_bytes()).await.unwrap();
+        stream
+    };
+    let answered = async |stream: &mut tokio::net::TcpStream| {
+        let mut answer = vec![0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 200 OK");
+        let mut rest = vec![0; 1024];
+        assert!(stream.read(&mut rest).await.unwrap() > 0);
+    };
+    let (mut first, mut second) = (connect().await, connect().await);
+    answered(&mut first).await;
+    answered(&mut second).await;
+    // The system takes this one; nobody reads from it.
+    let mut third = connect().await;
+    for kept in [&mut first, &mut second] {
+        kept.write_all(request().as_bytes()).await.unwrap();
+        answered(kept).await;
+    }
+    assert!(third.try_read(&mut [0; 1]).is_err(), "there were more than two");
+    drop(first);
+    answered(&mut third).await;
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn slow_clients_are_cut_off_and_idle_ones_are_not() {
     let home = Home::new().await;
     let set = ["server.header_timeout_ms=150", "server.body_timeout_ms=100"];

@@ -94,13 +94,15 @@ async fn callbacks_are_taken_in_over_tls() {
 async fn a_greeting_that_never_comes_is_not_waited_for() {
     let home = Home::new().await;
     write_pair(home.folder.path(), "quell.example");
-    let app = start(&home).await;
+    let mut set = settings(&home, "server").to_vec();
+    set.push("server.header_timeout_ms=150".to_owned());
+    let app = home.start(&set.iter().map(String::as_str).collect::<Vec<_>>()).await;
     for first in [b"".as_slice(), b"\x16\x03\x01\x02\x00"] {
         let mut silent = TcpStream::connect(app.app().callback_address()).await.unwrap();
         silent.write_all(first).await.unwrap();
         let mut answer = Vec::new();
         let ended = silent.read_to_end(&mut answer);
-        let ended = tokio::time::timeout(Duration::from_secs(15), ended).await;
+        let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
         assert!(ended.is_ok(), "the connection stayed open");
     }
     app.stop().await;

@@ -150,11 +150,24 @@ impl Daemon {
         Ok(())
     }
 
+    /// `SIGSTOP`, and `SIGCONT` some time later: what a debugger, a paused container or a machine that is
+    /// moved do to it.
+    pub(crate) async fn freeze(&self, time: Duration) -> Result<()> {
+        self.signal("-STOP").await?;
+        tokio::time::sleep(time).await;
+        self.signal("-CONT").await
+    }
+
+    async fn signal(&self, signal: &str) -> Result<()> {
+        let id = self.child.id().context("the daemon has ended by itself")?.to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().await?;
+        anyhow::ensure!(sent.success(), "the daemon cannot be sent {signal}");
+        Ok(())
+    }
+
     /// `SIGTERM`; waits until it has ended in order.
     pub(crate) async fn terminate(mut self) -> Result<()> {
-        let id = self.child.id().context("the daemon has ended by itself")?.to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await?;
-        anyhow::ensure!(sent.success(), "the daemon cannot be told to stop");
+        self.signal("-TERM").await?;
         let ended = self.child.wait().await?;
         anyhow::ensure!(ended.success(), "the daemon ended with {ended}");
         self.log.await?;

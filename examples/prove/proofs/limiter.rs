@@ -3,8 +3,8 @@
 //!
 //! A queue of one message a group, so that every message costs a call, is worked by the real binary
 //! opposite a simulated Chat that answers at once. In between the daemon is killed with SIGKILL and
-//! started again, told to stop and started again, and Chat fails in every way it can. Chat's own
-//! record of arrivals shows:
+//! started again, frozen with SIGSTOP and continued, told to stop and started again, and Chat fails in
+//! every way it can. Chat's own record of arrivals shows:
 //!
 //! - at most 200 calls in any sliding second, over everything;
 //! - while saturated and healthy, at least 97 % of the configured 190 calls a second: counted from
@@ -26,6 +26,9 @@ const LIMIT: usize = 200;
 /// Calls that are made beside those that are counted: some seconds' worth.
 const SPARE: usize = 3_000;
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Shorter than Chat's window, and longer.
+const FROZEN: [Duration; 3] =
+    [Duration::from_millis(400), Duration::from_millis(1_100), Duration::from_millis(2_500)];
 /// So long after Chat works again its failures have no more effect: calls it left hanging have
 /// timed out.
 const AFTERMATH: Duration = Duration::from_secs(6);
@@ -46,6 +49,11 @@ pub(crate) async fn prove(binary: &Path, calls: usize) -> Result<Report> {
     daemon.kill().await?;
     let daemon = bed.spawn(binary).await?;
     healthy.push(stretch(&bed, calls / 4).await?);
+    // What it did not send while it was frozen must not be made up for.
+    for frozen in FROZEN {
+        daemon.freeze(frozen).await?;
+        arrivals(&bed, calls / 16).await?;
+    }
     // Every fault but a complaint of too many calls, which rightly slows it down for long.
     bed.sim.set_faults(Faults { too_frequent: 0.0, ..Faults::rough() });
     arrivals(&bed, calls / 8).await?;
@@ -75,7 +83,7 @@ pub(crate) async fn prove(binary: &Path, calls: usize) -> Result<Report> {
     #[expect(clippy::cast_precision_loss, reason = "a count of some thousands")]
     let used = 100.0 * gaps as f64 / seconds / RATE;
     let mut report =
-        Report::new("limiter: Chat's own record; three times kill -9, once SIGTERM, faults");
+        Report::new("limiter: Chat's own record; kill -9, SIGSTOP, SIGTERM, a failing Chat");
     report.figure("calls that arrived", arrived);
     report.figure("seconds saturated and healthy", format!("{seconds:.1}"));
     report.goal("jobs left at the end", left, "1 or more", left > 0);
