@@ -129,11 +129,12 @@ fn entry(mut item: Value, group: &GroupId, topic: &TopicId, now: Timestamp) -> O
     let seq = MsgSeq::try_from(number("MsgSeq")?).ok().filter(|seq| *seq <= MAX_MSG_SEQ)?;
     let entry = |kind| Some(Entry { msg_seq: seq, kind });
     match number("IsPlaceMsg") {
-        None | Some(0) => {}
         Some(2) => return entry(EntryKind::Recalled),
-        Some(_) => return entry(EntryKind::Hole),
+        Some(0) => {}
+        None if !wire::flag(&item, "IsPlaceMsg") => {}
+        _ => return entry(EntryKind::Hole),
     }
-    if number("IsSystemMsg").is_some_and(|flag| flag > 0) {
+    if wire::flag(&item, "IsSystemMsg") {
         return entry(EntryKind::System);
     }
     let sender = text("From_Account");

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Unreadable;
-use super::message::{Fields, Integer, Mentioned};
+use super::message::{Fields, Flag, Integer, Mentioned};
 use crate::model::Element;
 
 /// A message's fields, each as near to what it should be as can be had.
@@ -24,7 +24,7 @@ pub(super) fn fields(mut body: Value) -> Result<Fields<'static>, Unreadable> {
         msg_seq: number("MsgSeq"),
         msg_time: number("MsgTime"),
         event_time: number("EventTime"),
-        online_only: number("OnlineOnlyFlag"),
+        online_only: Flag(flag(&body, "OnlineOnlyFlag")),
         cloud_custom_data: custom_data(&body),
         mentioned: mentioned(body.get("GroupAtInfo")),
         elements: elements(body["MsgBody"].take()),
@@ -46,9 +46,14 @@ pub(crate) fn integer(object: &Value, name: &str) -> Option<i64> {
         Value::Number(number) if number.is_f64() => Integer::from_float(number.as_f64()?).0,
         Value::Number(number) => number.as_i64(),
         Value::String(text) => Integer::from_text(text).0,
-        Value::Bool(flag) => Some((*flag).into()),
         _ => None,
     }
+}
+
+/// A field as a yes or no.
+pub(crate) fn flag(object: &Value, name: &str) -> bool {
+    object.get(name) == Some(&Value::Bool(true))
+        || integer(object, name).is_some_and(|number| number > 0)
 }
 
 /// `CloudCustomData`. Structured where a string belongs, its text counts all the same.
@@ -85,7 +90,7 @@ fn element(item: Value) -> Element {
 fn mentioned(list: Option<&Value>) -> Vec<Mentioned<'static>> {
     let list = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let entry = |entry: &Value| Mentioned {
-        everyone: Integer(integer(entry, "GroupAtAllFlag")),
+        everyone: Flag(flag(entry, "GroupAtAllFlag")),
         account: text(entry, "GroupAt_Account").unwrap_or_default().into(),
     };
     list.iter().map(entry).collect()

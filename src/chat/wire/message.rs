@@ -38,7 +38,7 @@ pub(crate) struct Fields<'a> {
     #[serde(rename = "EventTime")]
     pub(crate) event_time: Integer,
     #[serde(rename = "OnlineOnlyFlag")]
-    pub(crate) online_only: Integer,
+    pub(crate) online_only: Flag,
     #[serde(rename = "MsgBody")]
     pub(crate) elements: Vec<Element>,
     #[serde(rename = "CloudCustomData")]
@@ -52,14 +52,20 @@ pub(crate) struct Fields<'a> {
 #[serde(default)]
 pub(crate) struct Mentioned<'a> {
     #[serde(rename = "GroupAtAllFlag")]
-    pub(crate) everyone: Integer,
+    pub(crate) everyone: Flag,
     #[serde(rename = "GroupAt_Account", borrow)]
     pub(crate) account: Cow<'a, str>,
 }
 
 /// An integer that some senders write as a string; `None` where it is missing or makes no sense.
+///
+/// `true` is none: taken for a sequence, it would have another message recalled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Integer(pub(crate) Option<i64>);
+
+/// A yes or no, written as 1 and 0 or as `true` and `false`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flag(pub(crate) bool);
 
 impl Fields<'_> {
     pub(super) fn into_message(
@@ -103,7 +109,7 @@ impl Fields<'_> {
             sent_at,
             received_at,
             source,
-            online_only: self.online_only.0.is_some_and(|flag| flag > 0),
+            online_only: self.online_only.0,
             platform: platform.to_owned(),
             mentions: mentions(&self.mentioned),
             elements: self.elements,
@@ -123,6 +129,8 @@ impl Fields<'_> {
     }
 }
 
+/// 0 to `u32::MAX`, as the provider documents it. No group was ever seen to begin below 1; should one, its
+/// message is recorded like any other.
 pub(super) fn msg_seq(seq: i64) -> Result<MsgSeq, Unreadable> {
     let seq = MsgSeq::try_from(seq).ok().filter(|seq| *seq <= MAX_MSG_SEQ);
     seq.ok_or(Unreadable::Range("MsgSeq"))
@@ -131,7 +139,7 @@ pub(super) fn msg_seq(seq: i64) -> Result<MsgSeq, Unreadable> {
 fn mentions(mentioned: &[Mentioned<'_>]) -> Mentions {
     let mut mentions = Mentions::default();
     for entry in mentioned {
-        mentions.everyone |= entry.everyone.0.is_some_and(|flag| flag > 0);
+        mentions.everyone |= entry.everyone.0;
         if !entry.account.is_empty() {
             mentions.accounts.push(UserId::from(&*entry.account));
         }
@@ -154,31 +162,47 @@ impl Integer {
 
 impl<'de> Deserialize<'de> for Integer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyInteger;
-        impl Visitor<'_> for AnyInteger {
-            type Value = Integer;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an integer, as a number or as digits")
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Integer, E> {
-                Ok(Integer(Some(number)))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Integer, E> {
-                Ok(Integer(number.try_into().ok()))
-            }
-            fn visit_f64<E>(self, number: f64) -> Result<Integer, E> {
-                Ok(Integer::from_float(number))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Integer, E> {
-                Ok(Integer::from_text(text))
-            }
-            fn visit_bool<E>(self, flag: bool) -> Result<Integer, E> {
-                Ok(Integer(Some(flag.into())))
-            }
-            fn visit_unit<E>(self) -> Result<Integer, E> {
-                Ok(Integer(None))
-            }
-        }
-        deserializer.deserialize_any(AnyInteger)
+        deserializer.deserialize_any(Scalar).map(|(integer, _)| integer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar).map(|(_, flag)| flag)
+    }
+}
+
+/// Reads a value as an integer and as a flag.
+struct Scalar;
+
+impl Scalar {
+    fn number(integer: Integer) -> (Integer, Flag) {
+        (integer, Flag(integer.0.is_some_and(|number| number > 0)))
+    }
+}
+
+impl Visitor<'_> for Scalar {
+    type Value = (Integer, Flag);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an integer, as a number or as digits")
+    }
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Self::number(Integer(Some(number))))
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Self::number(Integer(number.try_into().ok())))
+    }
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Self::number(Integer::from_float(number)))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Self::number(Integer::from_text(text)))
+    }
+    fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {
+        Ok((Integer(None), Flag(flag)))
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok((Integer(None), Flag(false)))
     }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::verify::Authentic;
 use crate::model::{GroupId, Message, MsgSeq, Timestamp, TopicId, UserId};
 
-pub(crate) use lenient::{custom_data, elements, integer, text};
+pub(crate) use lenient::{custom_data, elements, flag, integer, text};
 pub(crate) use message::{Fields, Integer};
 
 /// Sequences are unsigned 32-bit at the provider.

@@ -146,8 +146,29 @@ fn a_sequence_must_fit_32_bits() {
     for out in [json!(4_294_967_296_u64), json!(-1), json!("4294967296")] {
         assert_eq!(seq(out), Err(Unreadable::Range("MsgSeq")));
     }
-    for none in [json!(null), json!(1.5), json!("x"), json!({}), json!(u64::MAX)] {
+    for none in [json!(null), json!(1.5), json!("x"), json!({}), json!(u64::MAX), json!(true)] {
         assert_eq!(seq(none), Err(Unreadable::Field("MsgSeq")));
+    }
+}
+
+#[test]
+fn flags_are_read_in_both_spellings() {
+    let read = |flag: Value, odd: Value| {
+        let body = json!({
+            "CallbackCommand": AFTER_SEND_MSG, "GroupId": "g", "MsgSeq": 1, "OnlineOnlyFlag": flag,
+            "GroupAtInfo": [{"GroupAtAllFlag": flag}], "Type": odd,
+        });
+        let message = message(body.to_string().as_bytes());
+        (message.online_only, message.mentions.everyone)
+    };
+    // The second spelling of Type makes the lenient reading take over.
+    for odd in [json!("Public"), json!(7)] {
+        for yes in [json!(1), json!("1"), json!(true)] {
+            assert_eq!(read(yes.clone(), odd.clone()), (true, true), "{yes} {odd}");
+        }
+        for no in [json!(0), json!(-1), json!("yes"), json!(false), json!(null)] {
+            assert_eq!(read(no.clone(), odd.clone()), (false, false), "{no} {odd}");
+        }
     }
 }
 
