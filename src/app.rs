@@ -320,12 +320,14 @@ impl App {
         }
     }
 
-    /// Shows that what has to work works, the way that everything is written; else says what does not.
+    /// Waits for a sign of life the way that everything is written. A writer that says that it cannot
+    /// write is alive: the disk is full, or another program holds the database, and a new start would
+    /// not change that, while this one goes on by itself.
     pub async fn pulse(&self) -> Result<(), &'static str> {
-        if let Some(missing) = self.operator.missing() {
-            return Err(missing);
+        match self.store.pulse().await {
+            Err(store::Error::Closed) => Err("the writer of the database has ended"),
+            Ok(()) | Err(_) => Ok(()),
         }
-        self.store.pulse().await.map_err(|_| "the database cannot be written")
     }
 
     /// Answers what was accepted, finishes the calls under way, closes the store.

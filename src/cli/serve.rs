@@ -18,8 +18,8 @@ use crate::model::SystemClock;
 /// Takes callbacks in, records and judges every message, and recalls what an enforced rule matches.
 /// Set the address of the callback listener as the callback URL in the Chat console.
 ///
-/// Under systemd it tells when it is ready, reloads and stops, and keeps a watchdog quiet while it can
-/// write (config/quell.service).
+/// Under systemd it tells when it is ready, reloads and stops, and keeps a watchdog quiet while its writer
+/// answers (config/quell.service).
 ///
 /// SIGHUP reads the rules file and the certificates again; a broken one leaves the old one in force
 /// and says so.
@@ -74,10 +74,9 @@ async fn serve(config: &Config) -> Result<()> {
 /// Goes on until it is told to stop, or cannot go on.
 async fn run_on(app: &App, stops: [&mut Signal; 2], hang_up: &mut Signal) -> Result<()> {
     let [terminate, interrupt] = stops;
-    let mut beats = service::watchdog();
-    // One look-out for all of it: made anew with every beat, it would never get to look.
-    let broken = app.broken();
-    tokio::pin!(broken);
+    // One of each for all of it: made anew with every signal, they would never get to look.
+    let (broken, life) = (app.broken(), service::show_life(app));
+    tokio::pin!(broken, life);
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
@@ -89,7 +88,7 @@ async fn run_on(app: &App, stops: [&mut Signal; 2], hang_up: &mut Signal) -> Res
                 drop(app.reload().await);
                 service::ready();
             }
-            () = service::beat(&mut beats) => service::show_life(app).await,
+            () = &mut life => {}
         }
     }
 }

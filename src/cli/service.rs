@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 
-/// How long the writer may take to show that it writes.
+/// How long the writer may at least take to answer: behind another program's lock, some seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Callbacks are taken in.
@@ -29,25 +29,22 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// When to show signs of life: twice in the time that the manager waits for one.
-pub(super) fn watchdog() -> Option<Interval> {
-    let patience = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())?;
-    let mut beats = tokio::time::interval(patience / 2);
+/// Shows signs of life for ever, twice in the time that the manager waits for one. Where no watchdog
+/// waits, shows none.
+pub(super) async fn show_life(app: &App) {
+    let watchdog = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero());
+    let Some(watchdog) = watchdog else { return std::future::pending().await };
+    let mut beats = tokio::time::interval(watchdog / 2);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Some(beats)
-}
-
-/// Waits for the next beat; for ever where no watchdog waits.
-pub(super) async fn beat(beats: &mut Option<Interval>) {
-    match beats {
-        Some(beats) => drop(beats.tick().await),
-        None => std::future::pending().await,
+    loop {
+        beats.tick().await;
+        beat(app, PATIENCE.max(watchdog / 3)).await;
     }
 }
 
-/// A sign of life, if there is life: a daemon that cannot write must not look well.
-pub(super) async fn show_life(app: &App) {
-    match tokio::time::timeout(PATIENCE, app.pulse()).await {
+/// A sign of life, if there is life: a writer that hangs must not look well.
+async fn beat(app: &App, patience: Duration) {
+    match tokio::time::timeout(patience, app.pulse()).await {
         Ok(Ok(())) => tell(&[NotifyState::Watchdog]),
         Ok(Err(why)) => tracing::error!(why, "no sign of life for the watchdog"),
         Err(_) => tracing::error!("no sign of life for the watchdog: the writer hangs"),

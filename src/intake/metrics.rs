@@ -32,7 +32,10 @@ pub(super) fn describe() {
         "Messages recorded without a verdict of any rule, because judging them failed inside quell"
     );
     counter!("quell_unjudged_messages_total").absolute(0);
-    describe_gauge!("quell_rules_info", "1 for the version of the rules in force");
+    describe_gauge!(
+        "quell_rules_info",
+        "1 for the version of the rules in force, 0 for those that were before it since the start"
+    );
     for result in RESULTS {
         counter!("quell_callbacks_total", "result" => result).absolute(0);
     }

@@ -283,6 +283,9 @@ pub(super) async fn a_conflict_gets_no_second_unfinished_job(store: &dyn Store) 
     store.record(record(key("g", "", 1), "bad two", true)).await.unwrap();
     assert_eq!(states(store).await, ["pending"]);
     let lease = lease_all(store).await;
+    // The call under way recalls the sequence, whatever its content.
+    store.record(record(key("g", "", 1), "bad two and a half", true)).await.unwrap();
+    assert_eq!(states(store).await, ["leased"]);
     let updates = vec![update(&lease.jobs[0], JobState::Recalled, Some(0))];
     store.finish(finished(&lease), updates).await.unwrap();
     store.record(record(key("g", "", 1), "bad three", true)).await.unwrap();

@@ -11,6 +11,6 @@ pub trait Outcomes: Send + Sync {
     /// The latest job of each message of a call, as rows of `v_recalls`.
     async fn outcomes(&self, call_id: i64) -> Result<Vec<Value>, Error>;
 
-    /// Does nothing, the way that everything is written: fails or hangs where writing would.
+    /// Writes what is there already, the way that everything is written: fails or hangs where writing would.
     async fn pulse(&self) -> Result<(), Error>;
 }

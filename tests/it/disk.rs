@@ -34,15 +34,42 @@ async fn fill(daemon: &Process) -> BTreeSet<u64> {
     panic!("the disk never became full");
 }
 
+/// A service manager's watchdog: its socket, and how many signs of life came.
+fn watchdog(home: &Home) -> (String, tokio::sync::watch::Receiver<u64>) {
+    let socket = home.path("manager");
+    let manager = tokio::net::UnixDatagram::bind(&socket).unwrap();
+    let (beats, seen) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        let mut read = [0; 1024];
+        while let Ok(length) = manager.recv(&mut read).await {
+            beats.send_modify(|beats| *beats += u64::from(read[..length].starts_with(b"WATCHDOG")));
+        }
+    });
+    (socket.display().to_string(), seen)
+}
+
 /// The limit on a file's size makes writes fail without root and without a file system of its own.
 #[tokio::test]
 async fn a_full_disk_is_refused_and_recovered_from() {
     let home = Home::new().await;
-    let script = "trap '' XFSZ; ulimit -S -f 4096; exec $0";
-    let daemon = home.spawn_by(script, &["history.repair=false"]).await;
+    let (manager, beats) = watchdog(&home);
+    let script = format!(
+        "trap '' XFSZ; ulimit -S -f 4096; NOTIFY_SOCKET={manager} WATCHDOG_USEC=100000 exec $0"
+    );
+    let daemon = home.spawn_by(&script, &["history.repair=false"]).await;
     let mut acknowledged = fill(&daemon).await;
     assert!(!acknowledged.is_empty());
     assert!(daemon.until_ready(false).await.contains("the database cannot be written"));
+    // It refuses, but it is alive, and no service manager should start it anew.
+    let (before, mut refused, mut seq) = (*beats.borrow(), 0, 40_000);
+    while *beats.borrow() < before + 3 {
+        seq += 1;
+        match daemon.callbacks.say("g", seq, &"long ".repeat(1000)).await {
+            200 => drop(acknowledged.insert(seq)),
+            _ => refused += 1,
+        }
+    }
+    assert!(refused > 0, "the disk was not full any more");
     assert_eq!(daemon.admin("/healthz").await.0, 200);
     // What is read does not depend on what can be written.
     assert_eq!(daemon.admin("/api/v1/messages?limit=1").await.0, 200);
