@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,6 +54,9 @@ const CATCH_UP: Duration = Duration::from_millis(5);
 const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 /// Between tidying up the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Tokens with fewer characters are warned of.
+const SHORT_TOKEN: usize = 16;
 
 /// Who reloads when a signal asks for it.
 const SIGNAL: &str = "signal";
@@ -124,6 +128,15 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .into(),
         );
     }
+    for (key, token) in [("token", &config.admin.token), ("read_token", &config.admin.read_token)] {
+        let length = token.get().map(|token| token.expose_secret().len());
+        if length.is_some_and(|length| length < SHORT_TOKEN) {
+            warnings.push(format!(
+                "admin.{key} is short enough to be guessed: take 32 random bytes, as of `openssl \
+                 rand -hex 32`"
+            ));
+        }
+    }
     if config.chat.callback_token.is_empty() {
         warnings.push(
             "chat.callback_token is not set: whoever reaches the callback listener can have any \
@@ -186,6 +199,7 @@ impl App {
             days: days(config),
             rules_path: config.rules.path.clone(),
             enforces: config.recall.mode == RecallMode::Live,
+            searches: config.store.search,
             identifier: config.chat.identifier.as_str().into(),
             certificates: certificates.clone(),
             sweeper: Arc::clone(&sweeper),
@@ -220,7 +234,10 @@ impl App {
         let admin = Listener::start(
             admin_socket,
             routes,
-            limits(&config.server, http::admin_wording, admin_certificate),
+            Limits {
+                names_peers: true,
+                ..limits(&config.server, http::admin_wording, admin_certificate)
+            },
         )?;
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
@@ -398,6 +415,7 @@ struct Steering {
     days: Days,
     rules_path: PathBuf,
     enforces: bool,
+    searches: bool,
     identifier: UserId,
     certificates: Vec<Arc<Certificate>>,
     sweeper: Arc<Sweeper>,
@@ -490,6 +508,9 @@ impl Operator for Steering {
     }
     fn enforces(&self) -> bool {
         self.enforces
+    }
+    fn searches(&self) -> bool {
+        self.searches
     }
     fn identifier(&self) -> UserId {
         self.identifier.clone()
@@ -688,5 +709,6 @@ fn limits(
         stop_timeout: STOP_TIMEOUT,
         wording,
         certificate,
+        names_peers: false,
     }
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::dashboard::{self, Session, Sessions};
+use super::guesses::{Guesses, Peer};
 use super::problem::Problem;
 
 /// What an admin listener is guarded by.
@@ -27,6 +28,8 @@ pub struct Access {
     speaks_tls: bool,
     /// Who has logged in with one of them.
     pub(super) sessions: Arc<Sessions>,
+    /// Who showed wrong ones.
+    pub(super) guesses: Guesses,
 }
 
 /// What whoever calls may do.
@@ -62,7 +65,15 @@ pub(super) async fn check(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            if problem.status() == StatusCode::UNAUTHORIZED
+                && request.headers().contains_key(header::AUTHORIZATION)
+            {
+                let peer = request.extensions().get::<Peer>().copied();
+                access.guesses.wrong(peer, request.headers()).await;
+            }
+            problem.into_response()
+        }
     }
 }
 
@@ -93,7 +104,13 @@ impl Access {
     /// Guarded by these tokens, and by nothing but the place of the caller where there is none.
     #[must_use]
     pub fn new(token: Option<SecretString>, read_token: Option<SecretString>) -> Self {
-        Self { token, read_token, speaks_tls: false, sessions: Arc::default() }
+        Self {
+            token,
+            read_token,
+            speaks_tls: false,
+            sessions: Arc::default(),
+            guesses: Guesses::default(),
+        }
     }
 
     /// On a listener that speaks TLS itself, or does not.

@@ -101,6 +101,9 @@ pub trait Operator: Send + Sync {
     /// Whether recalls are made, or everything only judged and recorded.
     fn enforces(&self) -> bool;
 
+    /// Whether texts are put into an index that can be searched.
+    fn searches(&self) -> bool;
+
     /// The account that quell calls as.
     fn identifier(&self) -> UserId;
 }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::guesses::Peer;
 use super::timed::{Patience, Timed};
 use super::tls::Certificate;
 use super::worded::{Worded, Wording};
@@ -45,6 +46,8 @@ pub struct Limits {
     pub wording: Wording,
     /// Without one, plain HTTP is spoken.
     pub certificate: Option<Arc<Certificate>>,
+    /// Whether handlers are told who is at the other end of the connection.
+    pub names_peers: bool,
 }
 
 /// Binds an address.
@@ -101,10 +104,12 @@ async fn accept(
             accepted = accept_one(&listener, &connections) => accepted,
         };
         match accepted {
-            Ok((stream, room)) => {
+            Ok((stream, peer, room)) => {
                 // Answers are small and single: waiting to fill a segment would only delay them.
                 let _ = stream.set_nodelay(true);
-                let served = meet(stream, routes.clone(), limits.clone(), stop.clone());
+                let peer = limits.names_peers.then(|| Peer(peer.ip()));
+                let routes = Routes { routes: routes.clone(), peer };
+                let served = meet(stream, routes, limits.clone(), stop.clone());
                 tasks.spawn(async move {
                     served.await;
                     drop(room);
@@ -122,14 +127,21 @@ async fn accept(
 async fn accept_one(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let room = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, room))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, room))
+}
+
+/// What a connection is served by.
+#[derive(Clone)]
+struct Routes {
+    routes: Router,
+    peer: Option<Peer>,
 }
 
 /// Greets a connection as its listener does, then serves it.
-async fn meet(stream: TcpStream, routes: Router, limits: Limits, stop: CancellationToken) {
+async fn meet(stream: TcpStream, routes: Routes, limits: Limits, stop: CancellationToken) {
     let Limits { patience, wording, certificate, .. } = limits;
     let Some(certificate) = certificate else {
         return serve(Worded::new(Timed::new(stream, patience), wording), routes, stop).await;
@@ -154,7 +166,7 @@ fn why(error: Option<io::Error>) -> String {
     error.map(|error| error.to_string()).unwrap_or_default()
 }
 
-async fn serve<S>(stream: S, routes: Router, stop: CancellationToken)
+async fn serve<S>(stream: S, routes: Routes, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -178,7 +190,14 @@ where
     }
 }
 
-async fn answer(routes: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    routes: Routes,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let Routes { routes, peer } = routes;
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = routes.oneshot(request.map(Body::new)).await?;
     if chunked {

@@ -9,9 +9,11 @@ mod api;
 mod candidate;
 mod dashboard;
 mod extract;
+mod guesses;
 mod idempotency;
 pub mod listener;
 mod problem;
+mod stream;
 mod telemetry;
 mod timed;
 pub mod tls;
@@ -37,6 +39,9 @@ pub use telemetry::{Telemetry, telemetry};
 pub use timed::Patience;
 pub use webhook::wording as callback_wording;
 pub use worded::Wording;
+
+/// Streams of events that may be open at a time, of the API and of the dashboard.
+const API_STREAMS: usize = 32;
 
 /// What the callback listener needs.
 #[derive(Clone)]
@@ -65,7 +70,7 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
         .layer(Extension(access.clone()))
         .layer(Extension(admin.clone()))
         .layer(Extension(idempotency::UnderWay::default()))
-        .layer(Extension(api::Streams::default()))
+        .layer(Extension(stream::Streams::room_for(API_STREAMS)))
         .with_state(admin.clone())
         .merge(dashboard::routes(admin, access))
         .layer(DefaultBodyLimit::max(limits.max_body_bytes))

@@ -175,6 +175,9 @@ async fn the_main_pages_are_photographed() {
         ("message", "/messages/2"),
         ("bench", "/bench"),
         ("recalls", "/lists/recalls"),
+        ("messages", "/lists/messages"),
+        ("allowances", "/lists/allowances"),
+        ("plan", "/plans/1"),
     ];
     for (window, suffix) in [(Window::Desk, ""), (Window::Phone, "-phone")] {
         let Some(browser) = Browser::open(&app, window).await else { return };

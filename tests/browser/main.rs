@@ -37,6 +37,8 @@ pub(crate) const PAGES: &[&str] = &[
     "/lists/conflicts",
     "/lists/operations",
     "/lists/plans",
+    "/lists/allowances",
+    "/lists/messages?text=odd",
     "/lists/quarantine",
     "/search?q=nobody",
 ];
@@ -60,6 +62,12 @@ pub(crate) async fn some_traffic(app: &daemon::TestApp) {
     }
     assert_eq!(app.callbacks.say("@TGS#2GROUP", 1, "bad under the same sequence").await, 200);
     app.drain().await;
+    for (path, let_through) in [
+        ("exemptions", serde_json::json!({"sender": "administrator", "note": "our own notices"})),
+        ("allow-phrases", serde_json::json!({"phrase": "微信支付", "rule": "bait"})),
+    ] {
+        assert_eq!(app.post(&format!("/api/v1/{path}"), let_through).await.0, 200);
+    }
     let sweep = serde_json::json!({"sender": "mallory", "since": 0});
     assert_eq!(app.post("/api/v1/plans", sweep).await.0, 200);
 }

@@ -360,6 +360,57 @@ async fn every_route_is_open_to_its_role_alone() {
 }
 
 #[tokio::test]
+async fn a_session_may_what_its_role_may_from_pages_of_its_own_alone() {
+    let home = Home::new().await;
+    let app = home.start(&["admin.token=all", "admin.read_token=reader"]).await;
+    let api = Api::of(&app);
+    let log_in = async |token: &str| {
+        let http = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let request = http.build().unwrap().post(format!("{}/login", api.base));
+        let request = request.header("origin", &api.base).body(format!("token={token}"));
+        let cookie = request.send().await.unwrap().headers()["set-cookie"].clone();
+        cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let (reader, operator) = (log_in("reader").await, log_in("all").await);
+    let foreign = ["https://evil.example", "http://127.0.0.1:1", "null"];
+    for operation in operations() {
+        let Operation { method, path, role, described } = &operation;
+        let url = format!("{}{}", api.base, filled(path));
+        let ask = async |cookie: &str, origin: Option<&str>| {
+            let mut request = api.http.request(method.clone(), &url).header("cookie", cookie);
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            if described.get("requestBody").is_some() {
+                request = request.json(&json!({}));
+            }
+            let status = request.send().await.unwrap().status().as_u16();
+            assert!(described["responses"].get(status.to_string()).is_some(), "{path}: {status}");
+            status
+        };
+        let (reads, acts) = (role.as_deref() == Some("read"), role.as_deref() == Some("operate"));
+        for (cookie, may_act) in [(&reader, false), (&operator, true)] {
+            let own = ask(cookie, Some(&api.base)).await;
+            assert_eq!(own == 403, acts && !may_act, "{method} {path} from a page of ours: {own}");
+            assert!(own != 401 && own < 500, "{method} {path} from a page of ours: {own}");
+            // Browsers say where an act comes from; what does not is none of our pages.
+            let silent = ask(cookie, None).await;
+            assert_eq!(silent == 403, acts, "{method} {path} from nowhere: {silent}");
+            for origin in foreign {
+                let elsewhere = ask(cookie, Some(origin)).await;
+                assert_eq!(elsewhere == 403, reads || acts, "{method} {path} from {origin}");
+            }
+        }
+        if reads || acts {
+            assert_eq!(ask("quell_session=guessed", Some(&api.base)).await, 401, "{path}");
+        }
+    }
+    let actors = app.column(View::Operations, "actor").await;
+    assert!(actors.iter().any(|actor| actor == "dashboard"), "{actors:?}");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn whatever_goes_wrong_is_a_problem_with_its_reason() {
     let home = Home::new().await;
     let app = home.start(&["admin.max_body_bytes=2000"]).await;

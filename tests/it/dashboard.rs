@@ -120,18 +120,128 @@ async fn logging_in_takes_a_token_and_gives_its_role() {
 }
 
 #[tokio::test]
-async fn guessing_tokens_is_slowed_down() {
+async fn guessing_tokens_locks_nobody_out() {
     let home = Home::new().await;
     let app = home.start(&TOKENS).await;
-    let guesser = Browser::of(&app);
-    let mut statuses = Vec::new();
-    for _ in 0..7 {
-        statuses.push(guesser.post("/login", "token=guess").await.status().as_u16());
+    let browser = Browser::of(&app);
+    let (http, url) = (browser.http.clone(), browser.url.clone());
+    let from = async move |address: &str, token: &str| {
+        let form = format!("token={token}");
+        let request = http.post(format!("{url}/login")).header(ORIGIN, &url).body(form);
+        request.header("x-forwarded-for", address).send().await.unwrap().status().as_u16()
+    };
+    for _ in 0..5 {
+        assert_eq!(from("203.0.113.7", "guess").await, 401);
     }
-    assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429]);
-    let right = guesser.post("/login", "token=operate").await;
-    assert_eq!(right.status(), 429, "the right one has to wait, too");
-    assert!(right.headers().contains_key("retry-after"));
+    // From here on whoever guesses there waits; whoever knows does not have to.
+    let waiting = tokio::spawn(async move { from("203.0.113.7", "guess").await });
+    let request = browser.http.post(format!("{}/login", browser.url)).header(ORIGIN, &browser.url);
+    let right = request.header("x-forwarded-for", "203.0.113.7").body("token=operate").send();
+    assert_eq!(right.await.unwrap().status().as_u16(), 303);
+    assert_eq!(waiting.await.unwrap(), 401);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn acts_are_open_to_operators_who_ask_from_a_page_of_ours() {
+    let home = Home::new().await;
+    let app = home.start(&TOKENS).await;
+    let (reader, operator) = (
+        Browser::logged_in(&app, "look", "rea").await,
+        Browser::logged_in(&app, "operate", "ada").await,
+    );
+    let acts = [
+        "pause", "resume", "reset", "hold", "release", "cancel", "retry", "recall", "sweep",
+        "right", "wrong", "exempt", "allow", "disallow", "apply", "end-plan",
+    ];
+    let mut paths: Vec<_> = acts.iter().map(|act| format!("/act/{act}")).collect();
+    paths.extend(["/bench/trial".to_owned(), "/bench/trial/end".to_owned()]);
+    for path in &paths {
+        assert_eq!(reader.post(path, "").await.status(), 403, "{path}");
+        let silent = operator.http.post(format!("{}{path}", operator.url));
+        assert_eq!(operator.send(silent).await.status(), 403, "{path}");
+        for origin in ["https://evil.example", "null"] {
+            assert_eq!(operator.post_from(origin, path, "").await.status(), 403, "{path}");
+        }
+    }
+    assert!(app.column(View::Operations, "act").await.is_empty());
+    for path in &paths {
+        let status = operator.post(path, "").await.status().as_u16();
+        assert!(status != 401 && status != 403 && status < 500, "{path}: {status}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_let_through_is_listed_added_and_taken_back() {
+    let home = Home::new().await;
+    let app = home.start(&TOKENS).await;
+    let ada = Browser::logged_in(&app, "operate", "ada").await;
+    assert!(ada.page("/lists/allowances").await.contains("Nothing is let through"));
+    let act = async |act: &str, form: &str| {
+        let answer = ada.post(&format!("/act/{act}"), form).await;
+        (answer.status().as_u16(), location(&answer))
+    };
+    let back = "back=/lists/allowances";
+    let went = act("exempt", &format!("sender=m%3Cb%3Eallory&note=a+friend&{back}")).await;
+    assert_eq!(went, (303, "/lists/allowances?done=exempted".into()));
+    assert_eq!(act("allow", &format!("phrase=not+bad&rule=bait&{back}")).await.0, 303);
+    let long = "x".repeat(2_001);
+    assert_eq!(act("allow", &format!("phrase=fine&note={long}&{back}")).await.0, 422);
+    let page = ada.page("/lists/allowances").await;
+    let place = |what: &str| page.find(what).unwrap_or_else(|| panic!("no {what} in {page}"));
+    assert!(place("not bad") < place("m&lt;b&gt;allory"), "the latest first: {page}");
+    assert!(page.contains("a friend") && page.contains("every rule") && page.contains(">bait<"));
+    let reader = Browser::logged_in(&app, "look", "rea").await.page("/lists/allowances").await;
+    assert!(reader.contains("not bad") && !reader.contains("/act/"), "{reader}");
+    assert_eq!(app.callbacks.say("g", 1, "not bad").await, 200);
+    let id = page.split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let went = act("disallow", &format!("kind=phrase&id={id}&{back}")).await;
+    assert_eq!(went, (303, "/lists/allowances?done=disallowed".into()));
+    assert_eq!(act("disallow", &format!("kind=phrase&id={id}&{back}")).await.0, 409);
+    assert_eq!(act("disallow", &format!("kind=rule&id={id}&{back}")).await.0, 404);
+    assert!(!ada.page("/lists/allowances").await.contains("not bad"));
+    assert_eq!(app.callbacks.say("g", 2, "not bad").await, 200);
+    assert_eq!(app.column(View::Messages, "verdict").await, ["recall", "pass"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn texts_are_searched_where_they_are_in_an_index() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    for (seq, text) in [(1, "加微信领红包"), (2, "how odd"), (3, "good morning")] {
+        assert_eq!(app.callbacks.say("g", seq, text).await, 200);
+    }
+    let browser = Browser::of(&app);
+    let page = browser.page("/lists/messages?text=odd").await;
+    assert!(page.contains("store.search = true") && !page.contains("name=\"text\""), "{page}");
+    app.stop().await;
+    let app = home.start(&["store.search=true"]).await;
+    let browser = Browser::of(&app);
+    // The index is begun behind the writer.
+    while browser.get("/lists/messages?text=odd").await.status() == 422 {
+        tokio::task::yield_now().await;
+    }
+    let rows = async |query: &str| {
+        let page = browser.page(&format!("/lists/messages?{query}")).await;
+        page.matches("<tr><td>").count()
+    };
+    for (query, found) in [
+        ("text=%E5%BE%AE%E4%BF%A1%E9%A2%86", 1),
+        ("text=O", 2),
+        ("text=ood+mor&sender=mallory", 1),
+        ("text=nowhere", 0),
+        ("text=+", 3),
+    ] {
+        assert_eq!(rows(query).await, found, "{query}");
+    }
+    let page = browser.page("/lists/messages?text=odd").await;
+    assert!(page.contains("name=\"text\" value=\"odd\"") && !page.contains("store.search"));
+    let csv = browser.get("/lists/messages.csv?text=odd").await.text().await.unwrap();
+    assert!(csv.lines().count() == 2 && csv.contains("how odd"), "{csv}");
+    assert_eq!(location(&browser.get("/search?q=morning").await), "/lists/messages?text=morning");
+    assert!(!browser.page("/lists/recalls").await.contains("name=\"text\""));
     app.stop().await;
 }
 

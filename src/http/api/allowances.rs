@@ -12,6 +12,7 @@ use super::super::extract::{Json, Path};
 use super::super::problem::Problem;
 use super::Answer;
 use crate::model::{Allowance, AllowanceKind};
+use crate::rules::CompiledRules;
 use crate::store::NewAllowance;
 
 const MOST_VALUE_CHARS: usize = 200;
@@ -135,7 +136,6 @@ pub(super) async fn allow(
     caller: Extension<Caller>,
     Json(Allow { phrase, rule, note }): Json<Allow>,
 ) -> Answer<Shown> {
-    let phrase = phrase.trim().to_owned();
     make(&admin, &caller, AllowanceKind::Phrase, phrase, rule, note).await
 }
 
@@ -147,20 +147,36 @@ async fn make(
     rule: Option<String>,
     note: String,
 ) -> Answer<Shown> {
-    if value.is_empty() || value.chars().count() > MOST_VALUE_CHARS {
-        return Err(Problem::unfit("a sender or phrase has 1 to 200 characters"));
-    }
-    if note.chars().count() > MOST_NOTE_CHARS {
-        return Err(Problem::unfit("a note has at most 2000 characters"));
-    }
-    if let Some(rule) = &rule
-        && !admin.operator.rules().summaries().iter().any(|known| known.id.as_str() == rule)
-    {
-        return Err(Problem::unfit(format!("there is no rule {rule} in force")));
-    }
     let allowance = NewAllowance { kind, value, rule: rule.map(Into::into), note };
+    let allowance = fitting(allowance, &admin.operator.rules()).map_err(Problem::unfit)?;
     let made = admin.operator.allow(&caller.actor, &allowance).await?;
     Ok(Json(made.into()))
+}
+
+/// An allowance as it is kept, or why it makes no sense.
+pub(in crate::http) fn fitting(
+    allowance: NewAllowance,
+    rules: &CompiledRules,
+) -> Result<NewAllowance, String> {
+    // A sender is an id and may hold blanks; around a phrase they mean nothing.
+    let allowance = match allowance.kind {
+        AllowanceKind::Sender => allowance,
+        AllowanceKind::Phrase => {
+            NewAllowance { value: allowance.value.trim().to_owned(), ..allowance }
+        }
+    };
+    if !(1..=MOST_VALUE_CHARS).contains(&allowance.value.chars().count()) {
+        return Err("a sender or phrase has 1 to 200 characters".to_owned());
+    }
+    if allowance.note.chars().count() > MOST_NOTE_CHARS {
+        return Err("a note has at most 2000 characters".to_owned());
+    }
+    match &allowance.rule {
+        Some(rule) if !rules.summaries().iter().any(|known| known.id == *rule) => {
+            Err(format!("there is no rule {rule} in force"))
+        }
+        _ => Ok(allowance),
+    }
 }
 
 /// What was taken back.

@@ -1,54 +1,29 @@
 //! `/api/v1/events`: what happens, as server-sent events.
 //!
-//! A stream follows the store, not the callbacks: it tells what was committed, costs a callback
-//! nothing, and goes on where an earlier one ended. Whoever reads too slowly is told how much was
-//! left out.
+//! A stream goes on where an earlier one ended. Whoever reads too slowly is told how much was left out.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::fmt::Write;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use hyper::body::Frame;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::access::Access;
 use super::super::admin::Admin;
 use super::super::extract::Query;
 use super::super::problem::Problem;
+use super::super::stream::{self, Out, Over, Streams, Teller};
 use crate::model::{Mode, Verdict};
 use crate::store::{Error, Filter, JudgedMessage, JudgedPage, Stretch, View};
 
-/// Between looks into the store.
-const TICK: Duration = Duration::from_millis(500);
-/// Ticks between signs of life, by which a client that went away is noticed.
-const SIGN_OF_LIFE: u32 = 30;
 /// Messages of a page, calls and acts of one look.
 const MOST: usize = 1_000;
 /// Pages of messages of one look. A stream that is further behind leaves some out.
 const PAGES: usize = 10;
-/// Pages that wait for a slow reader.
-const WAITING: usize = 4;
-
-/// Streams that may run at a time: each costs the store a few short reads a tick.
-#[derive(Clone)]
-pub(in crate::http) struct Streams(Arc<Semaphore>);
-
-impl Default for Streams {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(32)))
-    }
-}
 
 /// What a stream tells.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -170,7 +145,7 @@ impl From<&JudgedMessage> for VerdictEvent {
     responses((status = 200, description = "A stream without an end", body = String,
         content_type = "text/event-stream")),
 )]
-pub(super) async fn stream(
+pub(super) async fn follow(
     State(admin): State<Admin>,
     Extension(streams): Extension<Streams>,
     Extension(access): Extension<Access>,
@@ -178,19 +153,13 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let selection = wanted.read()?;
-    let room = Arc::clone(&streams.0).try_acquire_owned().map_err(|_| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many streams of events are open")
-    })?;
     let seen = headers.get("last-event-id").and_then(|id| Place::parse(id.to_str().ok()?));
     let place = match seen {
         Some(place) => place,
         None => Place::of_now(&admin).await?,
     };
-    let (out, events) = mpsc::channel(WAITING);
-    let follower = Follower { admin, access, headers, selection, place, out, _room: room };
-    tokio::spawn(follower.run());
-    let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    Ok((kind, Body::new(Events(events))).into_response())
+    let out = Out::new(&admin, &access, headers);
+    Ok(stream::events(out, &streams, Follower { admin, selection, place }))
 }
 
 /// How far a stream has come: everything up to these rows was told.
@@ -234,53 +203,13 @@ impl Place {
 
 struct Follower {
     admin: Admin,
-    access: Access,
-    /// Of the request, so that the stream ends with the session.
-    headers: HeaderMap,
     selection: Selection,
     place: Place,
-    out: mpsc::Sender<Bytes>,
-    _room: OwnedSemaphorePermit,
 }
 
-/// The client went away, its session ended, the daemon stops, or the store cannot be read. The client
-/// comes again, and says where it was.
-struct Over;
-
-impl From<Error> for Over {
-    fn from(_: Error) -> Self {
-        Self
-    }
-}
-
-impl Follower {
-    /// Goes on until it is over.
-    async fn run(mut self) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut silent = 0;
-        loop {
-            tokio::select! {
-                () = self.out.closed() => return,
-                () = self.admin.stopping.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            let Ok(told) = self.look().await else { return };
-            silent = if told { 0 } else { silent + 1 };
-            if silent > 0
-                && silent % SIGN_OF_LIFE == 0
-                && self.send(":\n\n".to_owned()).await.is_err()
-            {
-                return;
-            }
-        }
-    }
-
-    /// Tells everything new since the last look. Answers whether there was any.
-    async fn look(&mut self) -> Result<bool, Over> {
-        // Nothing may be left to read for whoever has logged out.
-        self.access.caller(&self.headers).map_err(|_| Over)?;
-        let told = self.selection.has("verdict") && self.verdicts().await?;
+impl Teller for Follower {
+    async fn look(&mut self, out: &Out) -> Result<bool, Over> {
+        let told = self.selection.has("verdict") && self.verdicts(out).await?;
         let mut events = String::new();
         if self.selection.has("recall") {
             self.recalls(&mut events).await?;
@@ -288,21 +217,12 @@ impl Follower {
         if self.selection.has("operation") {
             self.operations(&mut events).await?;
         }
-        Ok(self.send(events).await? || told)
+        Ok(out.send(events).await? || told)
     }
+}
 
-    /// Waits for a slow reader. Answers whether there was anything to send.
-    async fn send(&self, events: String) -> Result<bool, Over> {
-        if events.is_empty() {
-            return Ok(false);
-        }
-        self.access.caller(&self.headers).map_err(|_| Over)?;
-        let sent = self.admin.stopping.run_until_cancelled(self.out.send(events.into())).await;
-        sent.ok_or(Over)?.map_err(|_| Over)?;
-        Ok(true)
-    }
-
-    async fn verdicts(&mut self) -> Result<bool, Over> {
+impl Follower {
+    async fn verdicts(&mut self, out: &Out) -> Result<bool, Over> {
         let head = self.admin.store.stretch(None).await?.until;
         let mut told = false;
         for _ in 0..PAGES {
@@ -320,14 +240,14 @@ impl Follower {
                 }
             }
             self.place.message = until;
-            told |= self.send(events).await?;
+            told |= out.send(events).await?;
         }
         let behind = head - self.place.message;
         if behind > 0 {
             self.place.message = head;
             let mut events = String::new();
             self.event(&mut events, "lagged", &json!({ "verdicts": behind }));
-            told |= self.send(events).await?;
+            told |= out.send(events).await?;
         }
         Ok(told)
     }
@@ -413,20 +333,6 @@ impl Follower {
     fn event(&self, out: &mut String, name: &str, data: &Value) {
         // JSON has its line feeds escaped, so the data is one line.
         let _ = write!(out, "event: {name}\nid: {}\ndata: {data}\n\n", self.place.id());
-    }
-}
-
-/// What a follower sends, as a body.
-struct Events(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Events {
-    type Data = Bytes;
-    type Error = Infallible;
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|events| events.map(|events| Ok(Frame::data(events))))
     }
 }
 

@@ -36,7 +36,7 @@ use super::idempotency;
 use super::problem::Problem;
 use crate::store::{By, View};
 
-pub(super) use events::Streams;
+pub(super) use allowances::fitting;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
@@ -51,7 +51,7 @@ pub(super) fn routes(access: Access, answer_timeout: Duration) -> (Router<Admin>
     let mut reading = OpenApiRouter::default()
         .routes(routes!(document::show))
         .routes(routes!(state::status))
-        .routes(routes!(events::stream))
+        .routes(routes!(events::follow))
         .routes(routes!(allowances::exemptions))
         .routes(routes!(allowances::phrases))
         .routes(routes!(rules::show))

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::page::{self, Failed, Visitor, after};
 use super::{Dashboard, go};
+use crate::http::api::fitting;
 use crate::model::{AllowanceKind, JobId, RuleId};
 use crate::store::{By, Error, JobChange, JobFilter, NewAllowance, PlanId, Review};
 use crate::sweep::{self, Asked};
@@ -25,6 +26,9 @@ struct Form {
     sender: String,
     phrase: String,
     rule: String,
+    note: String,
+    kind: String,
+    id: i64,
     back: String,
 }
 
@@ -157,12 +161,19 @@ async fn other(dashboard: &Dashboard, by: &By, act: &str, form: &Form) -> Result
             Led::Back("reviewed")
         }
         "exempt" => {
-            let_through(dashboard, by, AllowanceKind::Sender, &form.sender, &form.rule).await?;
+            let_through(dashboard, by, AllowanceKind::Sender, &form.sender, form).await?;
             Led::Back("exempted")
         }
         "allow" => {
-            let_through(dashboard, by, AllowanceKind::Phrase, &form.phrase, &form.rule).await?;
+            let_through(dashboard, by, AllowanceKind::Phrase, &form.phrase, form).await?;
             Led::Back("allowed")
+        }
+        "disallow" => {
+            let kind = AllowanceKind::from_word(&form.kind).ok_or(Wrong::Unknown)?;
+            if !admin.operator.disallow(&by.actor, kind, form.id).await? {
+                return Err(Wrong::Late);
+            }
+            Led::Back("disallowed")
         }
         "apply" => {
             admin.store.apply(by, form.plan.ok_or(Wrong::Unknown)?).await.map_err(late)?;
@@ -178,30 +189,19 @@ async fn other(dashboard: &Dashboard, by: &By, act: &str, form: &Form) -> Result
     })
 }
 
-/// Characters of a sender or phrase that is let through.
-const MOST_ALLOWED: usize = 200;
-
 /// Lets a sender or a phrase through, from the next message on.
 async fn let_through(
     dashboard: &Dashboard,
     by: &By,
     kind: AllowanceKind,
     value: &str,
-    rule: &str,
+    form: &Form,
 ) -> Result<(), Wrong> {
-    // A sender is an id and may hold blanks; around a phrase they mean nothing.
-    let value = if kind == AllowanceKind::Phrase { value.trim() } else { value };
     let operator = &dashboard.admin.operator;
-    let rule = some(rule).map(RuleId::from);
-    let known = |rule: &RuleId| operator.rules().summaries().iter().any(|known| known.id == *rule);
-    let fits = (1..=MOST_ALLOWED).contains(&value.chars().count());
-    if !fits || !rule.as_ref().is_none_or(known) {
-        let why =
-            "a sender or phrase has 1 to 200 characters, and its rule is one of those in force";
-        return Err(Wrong::Store(Error::Invalid(why.to_owned())));
-    }
-    let (value, note) = (value.to_owned(), String::new());
-    operator.allow(&by.actor, &NewAllowance { kind, value, rule, note }).await?;
+    let (value, note) = (value.to_owned(), form.note.clone());
+    let allowance = NewAllowance { kind, value, rule: some(&form.rule).map(RuleId::from), note };
+    let allowance = fitting(allowance, &operator.rules()).map_err(Error::Invalid)?;
+    operator.allow(&by.actor, &allowance).await?;
     Ok(())
 }
 

@@ -1,23 +1,29 @@
 //! The lists of the audit: recalls, messages, calls, gaps, what operators did, plans, each with its
 //! filters in the address, page by page, and as CSV.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::Dashboard;
 use super::hostile::{self, Html};
 use super::page::{self, Failed, Frame, Visitor, When, encoded};
 use super::row::lasted;
 use super::words::Language;
+use crate::http::stream::Out;
 use crate::model::Timestamp;
 use crate::store::{Cell, Error, Filter, Page, View};
 
 const ROWS: usize = 50;
-/// Rows of a CSV file, and of the pages that it is read by.
-const CSV_ROWS: usize = 10_000;
+/// How long rows are looked for that are rare among others. Whoever wants to goes on from there.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// Rows of the pages that a CSV file is read by.
 const CSV_PAGE: usize = 1_000;
 /// Characters of a cell.
 const EXCERPT: usize = 160;
@@ -72,7 +78,7 @@ const LISTS: &[Shape] = &[
         view: View::Messages,
         word: "messages",
         columns: &["received_at", "verdict", "sender", "group_id", "msg_seq", "text"],
-        filters: &["group", "sender", "rule", "state"],
+        filters: &["group", "sender", "rule", "text", "state"],
         states: VERDICTS,
         kind: "verdict",
     },
@@ -150,6 +156,7 @@ pub(super) struct Asked {
     group: String,
     sender: String,
     rule: String,
+    text: String,
     state: String,
     cursor: Option<i64>,
     /// Minutes back; 0 for all times.
@@ -169,6 +176,10 @@ struct List {
     rows: Vec<Vec<Shown>>,
     query: String,
     next: Option<i64>,
+    /// Whether others were looked through and there is more to look through.
+    partial: bool,
+    /// Whether texts could be searched here, were they put into an index.
+    searchable: bool,
     spans: [u32; 5],
 }
 
@@ -192,6 +203,7 @@ pub(super) async fn show(
     Path(list): Path<String>,
     visitor: Visitor,
     Query(asked): Query<Asked>,
+    headers: HeaderMap,
 ) -> Response {
     let (word, csv) = list.strip_suffix(".csv").map_or((list.as_str(), false), |word| (word, true));
     let Some(shape) = LISTS.iter().find(|shape| shape.word == word) else {
@@ -199,7 +211,7 @@ pub(super) async fn show(
     };
     let preferences = visitor.preferences;
     let answer = if csv {
-        file(&dashboard, shape, &asked).await
+        file(&dashboard, shape, &asked, headers).await
     } else {
         list_page(&dashboard, shape, visitor, asked).await
     };
@@ -213,11 +225,17 @@ async fn list_page(
     asked: Asked,
 ) -> Result<Response, Error> {
     let language = visitor.preferences.language;
-    let filter = asked.filter(dashboard, shape, ROWS);
-    let page = dashboard.admin.store.page(shape.view, &filter).await?;
-    let rows = page.rows.iter().map(|row| shown_row(shape, &page, row, language)).collect();
-    let values = [("group", &asked.group), ("sender", &asked.sender), ("rule", &asked.rule)];
-    let filters = values.iter().filter(|(name, _)| shape.filters.contains(name));
+    let page = look(dashboard, shape, &asked).await?;
+    let rows: Vec<_> = page.rows.iter().map(|row| shown_row(shape, &page, row, language)).collect();
+    let values = [
+        ("group", &asked.group),
+        ("sender", &asked.sender),
+        ("rule", &asked.rule),
+        ("text", &asked.text),
+    ];
+    let searches = dashboard.admin.operator.searches();
+    let shown = |name: &str| shape.filters.contains(&name) && (name != "text" || searches);
+    let filters = values.iter().filter(|(name, _)| shown(name));
     let state = |state: &&'static str| (*state, language.word(shape.kind, state));
     let is_number = |name: &str| {
         ["_ms", "_seq", "attempts", "sequences", "_status", "_code", "messages", "recallable"]
@@ -228,7 +246,7 @@ async fn list_page(
     Ok(page::show(&List {
         frame: visitor.frame("lists"),
         word: shape.word,
-        others: LISTS.iter().map(|shape| shape.word).collect(),
+        others: words(),
         filters: filters.map(|(name, value)| (*name, (*value).clone())).collect(),
         states: shape.states.iter().map(state).collect(),
         columns: shape
@@ -236,12 +254,35 @@ async fn list_page(
             .iter()
             .map(|name| Column { name, is_number: is_number(name) })
             .collect(),
+        partial: rows.len() < ROWS && page.next.is_some(),
         rows,
         query: asked.query(),
         next: page.next,
+        searchable: !searches && shape.filters.contains(&"text"),
         spans: [0, 60, 1_440, 10_080, 43_200],
         asked,
     }))
+}
+
+/// A page of rows. Where the store looked through others and found none that fits, it looks on for a
+/// while.
+async fn look(dashboard: &Dashboard, shape: &Shape, asked: &Asked) -> Result<Page, Error> {
+    let mut filter = asked.filter(dashboard, shape, ROWS);
+    let began = Instant::now();
+    loop {
+        let page = dashboard.admin.store.page(shape.view, &filter).await?;
+        let found = !page.rows.is_empty() || page.next.is_none();
+        if found || began.elapsed() >= PATIENCE {
+            return Ok(page);
+        }
+        filter.cursor = page.next;
+    }
+}
+
+/// The words of all lists, in the order in which they are offered.
+pub(super) fn words() -> Vec<&'static str> {
+    let lists = LISTS.iter().map(|shape| shape.word);
+    lists.chain([super::allowances::WORD]).collect()
 }
 
 impl Asked {
@@ -250,13 +291,15 @@ impl Asked {
             let word = word.trim();
             (!word.is_empty() && shape.filters.contains(&name)).then(|| word.to_owned())
         };
+        let text = given("text", &self.text);
         let now = dashboard.admin.clock.now();
-        let back = std::time::Duration::from_secs(u64::from(self.minutes) * 60);
+        let back = Duration::from_secs(u64::from(self.minutes) * 60);
         Filter {
             group: given("group", &self.group),
             sender: given("sender", &self.sender),
             rule: given("rule", &self.rule),
             state: given("state", &self.state),
+            text: text.filter(|_| dashboard.admin.operator.searches()),
             since: (self.minutes > 0).then(|| now.before(back)),
             cursor: self.cursor,
             limit,
@@ -271,6 +314,7 @@ impl Asked {
             ("group", &self.group),
             ("sender", &self.sender),
             ("rule", &self.rule),
+            ("text", &self.text),
             ("state", &self.state),
         ] {
             if !value.is_empty() {
@@ -326,35 +370,54 @@ fn shown_row(shape: &Shape, page: &Page, row: &[Cell], language: Language) -> Ve
     shape.columns.iter().map(cell).collect()
 }
 
-/// The list as a file that opens in a spreadsheet, with every column of the view.
-async fn file(dashboard: &Dashboard, shape: &Shape, asked: &Asked) -> Result<Response, Error> {
-    let mut out = csv::Writer::from_writer(Vec::new());
+/// The list as a file that opens in a spreadsheet, with every column of the view and every row: read
+/// page by page, as fast as it is taken.
+async fn file(
+    dashboard: &Dashboard,
+    shape: &'static Shape,
+    asked: &Asked,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
     let mut filter = asked.filter(dashboard, shape, CSV_PAGE);
-    let mut rows = 0;
-    loop {
-        let page = dashboard.admin.store.page(shape.view, &filter).await?;
-        if rows == 0 {
-            // Writing to memory does not fail.
-            let _ = out.write_record(&page.columns);
+    // What is wrong with the question is said before the file begins.
+    let mut page = dashboard.admin.store.page(shape.view, &filter).await?;
+    let (out, body) = Out::new(&dashboard.admin, &dashboard.access, headers);
+    let store = Arc::clone(&dashboard.admin.store);
+    tokio::spawn(async move {
+        let mut piece = csv_lines(&[page.columns.clone()]);
+        loop {
+            let rows: Vec<_> =
+                page.rows.iter().map(|row| row.iter().map(csv_cell).collect()).collect();
+            piece.extend(csv_lines(&rows));
+            if out.send(std::mem::take(&mut piece)).await.is_err() {
+                return;
+            }
+            filter.cursor = page.next;
+            if page.next.is_none() {
+                return;
+            }
+            page = match store.page(shape.view, &filter).await {
+                Ok(page) => page,
+                // A file that ends early must not look like a whole one.
+                Err(error) => return out.fail(&error).await,
+            };
         }
-        for row in &page.rows {
-            let _ = out.write_record(row.iter().map(csv_cell));
-        }
-        rows += page.rows.len();
-        filter.cursor = page.next;
-        if page.next.is_none() || rows >= CSV_ROWS {
-            break;
-        }
-    }
-    let Ok(bytes) = out.into_inner() else {
-        return Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response());
-    };
+    });
     let name = format!("attachment; filename=\"quell-{}.csv\"", shape.word);
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, name),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, body).into_response())
+}
+
+fn csv_lines(rows: &[Vec<String>]) -> Vec<u8> {
+    let mut out = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        // Writing to memory does not fail.
+        let _ = out.write_record(row);
+    }
+    out.into_inner().unwrap_or_default()
 }
 
 /// A cell that no spreadsheet takes for a formula.
@@ -366,5 +429,49 @@ fn csv_cell(cell: &Cell) -> String {
             format!("'{text}")
         }
         Cell::Text(text) => text.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list of so many rows, as a page.
+    fn page(rows: usize, next: Option<i64>) -> String {
+        let row = || vec![];
+        let list = List {
+            frame: page::bare(page::Preferences::default(), "/"),
+            word: "messages",
+            others: words(),
+            asked: Asked::default(),
+            filters: Vec::new(),
+            states: Vec::new(),
+            columns: Vec::new(),
+            partial: rows < ROWS && next.is_some(),
+            rows: std::iter::repeat_with(row).take(rows).collect(),
+            query: "rule=bait".to_owned(),
+            next,
+            searchable: false,
+            spans: [0; 5],
+        };
+        list.render().unwrap()
+    }
+
+    #[test]
+    fn a_list_says_whether_there_is_more() {
+        let further = "href=\"/lists/messages?rule=bait&amp;cursor=7\"";
+        for (rows, next, said) in [
+            (ROWS, Some(7), "Next page"),
+            (3, Some(7), "Only a part"),
+            (0, Some(7), "so far"),
+            (3, None, ""),
+            (0, None, "Nothing fits"),
+        ] {
+            let page = page(rows, next);
+            assert!(page.contains(said), "{rows} {next:?}: {page}");
+            assert_eq!(page.contains(further), next.is_some(), "{rows} {next:?}");
+            assert_eq!(page.contains("Nothing fits"), rows == 0 && next.is_none());
+            assert_eq!(page.contains("Look further"), rows < ROWS && next.is_some());
+        }
     }
 }

@@ -1,40 +1,29 @@
 //! The live feed: rows as they are recorded, and how their recalls end, as server-sent events of
 //! ready HTML.
 //!
-//! A feed follows the store, not the callbacks: it shows what was committed, costs a callback
-//! nothing, and begins where the page or the last connection ended.
+//! A feed begins where the page or the last connection ended. Whoever is far behind is shown the newest.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::fmt::Write;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use askama::Template;
-use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use hyper::body::Frame as BodyFrame;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::Deserialize;
-use tokio::sync::mpsc;
 
 use super::Dashboard;
 use super::page::{Frame, Visitor};
 use super::row::{Row, is_moving};
+use crate::http::stream::{self, Out, Over, Teller};
 use crate::model::{JobState, Verdict};
 use crate::store::{Case, Error, Wanted};
 
-/// Between looks into the store.
-const TICK: Duration = Duration::from_millis(500);
 /// Rows of one look: nobody reads more.
 const ROWS: usize = 12;
 /// Rows whose recalls are followed.
 const FOLLOWED: usize = 60;
-/// Ticks between signs of life, by which a client that went away is noticed.
-const SIGN_OF_LIFE: u32 = 30;
-/// Feeds at a time. Each costs the store two short reads a tick.
+/// Feeds at a time.
 pub(super) const FEEDS: usize = 64;
 
 /// What a feed shows; stands in the address of the page.
@@ -87,69 +76,39 @@ pub(super) async fn feed(
     Query(filter): Query<Filter>,
     headers: HeaderMap,
 ) -> Response {
-    let Ok(room) = std::sync::Arc::clone(&dashboard.feeds).try_acquire_owned() else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
     // A browser that comes back says what it saw last.
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let (out, events) = mpsc::channel(4);
+    let out = Out::new(&dashboard.admin, &dashboard.access, headers);
+    let streams = dashboard.feeds.clone();
     let feed = Feed {
         after: seen.or(filter.after),
         wanted: filter.wanted(),
         frame: visitor.frame(""),
         followed: VecDeque::new(),
         dashboard,
-        headers,
-        out,
     };
-    tokio::spawn(async move {
-        feed.run().await;
-        drop(room);
-    });
-    let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    (kind, Body::new(Events(events))).into_response()
+    stream::events(out, &streams, feed)
 }
 
 struct Feed {
     dashboard: Dashboard,
-    /// Of the request, so that the feed ends with the session.
-    headers: HeaderMap,
     frame: Frame,
     wanted: Wanted,
     after: Option<i64>,
     /// Messages whose recalls are under way, with the state that was sent last.
     followed: VecDeque<(i64, Option<JobState>)>,
-    out: mpsc::Sender<Bytes>,
+}
+
+impl Teller for Feed {
+    async fn look(&mut self, out: &Out) -> Result<bool, Over> {
+        let events = self.news().await?;
+        out.send(events).await
+    }
 }
 
 impl Feed {
-    /// Goes on until the client goes away, the session ends, or the daemon stops.
-    async fn run(mut self) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut silent = 0;
-        loop {
-            tokio::select! {
-                () = self.out.closed() => return,
-                () = self.dashboard.admin.stopping.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            if self.dashboard.access.caller(&self.headers).is_err() {
-                return;
-            }
-            // Where the store cannot be read the browser comes again.
-            let Ok(events) = self.look().await else { return };
-            silent = if events.is_empty() { silent + 1 } else { 0 };
-            let sign = silent > 0 && silent % SIGN_OF_LIFE == 0;
-            let events = if sign { ":\n\n".to_owned() } else { events };
-            if !events.is_empty() && self.out.send(events.into()).await.is_err() {
-                return;
-            }
-        }
-    }
-
     /// What is new since the last look.
-    async fn look(&mut self) -> Result<String, Error> {
+    async fn news(&mut self) -> Result<String, Error> {
         let store = self.dashboard.admin.store.clone();
         let head = store.latest().await?;
         let after = *self.after.get_or_insert(head);
@@ -217,18 +176,4 @@ fn event(out: &mut String, name: &str, id: i64, data: &str) {
         out.push('\n');
     }
     out.push('\n');
-}
-
-/// What a feed sends, as a body.
-struct Events(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Events {
-    type Data = Bytes;
-    type Error = Infallible;
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|events| events.map(|events| Ok(BodyFrame::data(events))))
-    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use askama::Template;
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -13,6 +14,7 @@ use super::page::{self, Frame, Preferences, cookie, encoded, local};
 use super::session::{LASTS, Session};
 use super::{Dashboard, go};
 use crate::http::access::is_same_origin;
+use crate::http::guesses::Peer;
 
 const COOKIE: &str = "quell_session";
 /// The longest name that acts are recorded under, in bytes.
@@ -69,6 +71,7 @@ struct Given {
 
 pub(super) async fn login(
     State(dashboard): State<Dashboard>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -92,19 +95,14 @@ pub(super) async fn login(
         (status, page::show(&Login { frame, next, name, wrong: Some(wrong) })).into_response()
     };
     let sessions = &dashboard.access.sessions;
-    if let Some(wait) = sessions.wait() {
-        let seconds = wait.as_secs_f64().ceil().to_string();
-        let mut response =
-            again(StatusCode::TOO_MANY_REQUESTS, language.fill("login.wait", &[&seconds]));
-        if let Ok(seconds) = HeaderValue::from_str(&seconds) {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-        }
-        return response;
-    }
     let Some(role) = dashboard.access.role_of(given.token.trim()) else {
-        sessions.failed();
         tracing::warn!("a login with a wrong token");
-        return again(StatusCode::UNAUTHORIZED, language.say("login.wrong").to_owned());
+        let peer = peer.map(|Extension(peer)| peer);
+        return if dashboard.access.guesses.wrong(peer, &headers).await {
+            again(StatusCode::UNAUTHORIZED, language.say("login.wrong").to_owned())
+        } else {
+            again(StatusCode::TOO_MANY_REQUESTS, language.say("login.busy").to_owned())
+        };
     };
     let actor = actor(&given.name);
     let Some(secret) = sessions.open(Session { role, actor }) else {

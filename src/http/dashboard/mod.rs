@@ -6,6 +6,7 @@
 //! `v_operations`.
 
 mod acts;
+mod allowances;
 mod assets;
 mod bench;
 mod hostile;
@@ -22,18 +23,16 @@ mod search;
 mod session;
 mod words;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
 
 use super::Admin;
 use super::access::Access;
+use super::stream::Streams;
 
 pub(super) use login::session_cookie;
 pub(super) use session::{Session, Sessions};
@@ -48,13 +47,13 @@ struct Dashboard {
     admin: Admin,
     access: Access,
     /// Room for live feeds.
-    feeds: Arc<Semaphore>,
+    feeds: Streams,
 }
 
 /// The routes of the dashboard. They have their own guard, which shows the login page where the API
 /// would answer 401.
 pub(super) fn routes(admin: Admin, access: Access) -> Router {
-    let state = Dashboard { admin, access, feeds: Arc::new(Semaphore::new(live::FEEDS)) };
+    let state = Dashboard { admin, access, feeds: Streams::room_for(live::FEEDS) };
     let guarded = Router::new()
         .route("/", get(overview::show))
         .route("/parts/state", get(overview::state))
@@ -67,6 +66,7 @@ pub(super) fn routes(admin: Admin, access: Access) -> Router {
         .route("/bench/trial", get(bench::trial).post(bench::start_trial))
         .route("/bench/trial/end", post(bench::end_trial))
         .route("/plans/{plan}", get(plans::show))
+        .route("/lists/allowances", get(allowances::show))
         .route("/lists/{list}", get(lists::show))
         .route("/search", get(search::search))
         .route("/act/{act}", post(acts::act))

@@ -1,4 +1,5 @@
-//! The search box: a message by its key, a group, a sender or a rule by its name.
+//! The search box: a message by its key, a group, a sender or a rule by its name, and where texts are in
+//! an index, messages that hold what was typed.
 
 use askama::Template;
 use axum::extract::{Query, State};
@@ -17,6 +18,7 @@ struct Found {
     asked: String,
     link: String,
     named: NameOf,
+    searches: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -46,6 +48,7 @@ async fn find(dashboard: &Dashboard, visitor: Visitor, asked: &str) -> Result<Re
     }
     let named = if asked.is_empty() { NameOf::default() } else { store.named(asked).await? };
     let link = encoded(asked);
+    let searches = dashboard.admin.operator.searches() && !asked.is_empty();
     // What can only be one thing is shown at once.
     match named {
         NameOf { group: true, sender: false, rule: false } => {
@@ -57,9 +60,12 @@ async fn find(dashboard: &Dashboard, visitor: Visitor, asked: &str) -> Result<Re
         NameOf { group: false, sender: false, rule: true } => {
             Ok(go(&format!("/lists/messages?rule={link}")))
         }
+        NameOf { group: false, sender: false, rule: false } if searches => {
+            Ok(go(&format!("/lists/messages?text={link}")))
+        }
         named => {
             let frame = visitor.frame("");
-            Ok(page::show(&Found { frame, asked: asked.to_owned(), link, named }))
+            Ok(page::show(&Found { frame, asked: asked.to_owned(), link, named, searches }))
         }
     }
 }

@@ -16,11 +16,6 @@ use crate::http::access::Role;
 pub(in crate::http) const LASTS: Duration = Duration::from_hours(12);
 /// Sessions kept; the one that ends first makes room.
 const MOST: usize = 1_000;
-/// Wrong tokens in a row without a wait.
-const FREE_TRIES: u32 = 5;
-/// The wait after them, doubled with every further one up to the longest.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// Somebody who is logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +29,6 @@ pub(in crate::http) struct Session {
 #[derive(Debug, Default)]
 pub(in crate::http) struct Sessions {
     open: Mutex<HashMap<[u8; 32], (Session, Instant)>>,
-    failed: Mutex<Failed>,
-}
-
-#[derive(Debug, Default)]
-struct Failed {
-    in_a_row: u32,
-    not_before: Option<Instant>,
 }
 
 impl Sessions {
@@ -58,7 +46,6 @@ impl Sessions {
             first.and_then(|key| open.remove(&key));
         }
         open.insert(digest(&secret), (session, now + LASTS));
-        lock(&self.failed).in_a_row = 0;
         Some(secret)
     }
 
@@ -71,23 +58,6 @@ impl Sessions {
 
     pub(super) fn close(&self, secret: &str) {
         lock(&self.open).remove(&digest(secret));
-    }
-
-    /// How long nobody may try, after too many wrong tokens.
-    pub(super) fn wait(&self) -> Option<Duration> {
-        let until = lock(&self.failed).not_before?;
-        let wait = until.saturating_duration_since(Instant::now());
-        (!wait.is_zero()).then_some(wait)
-    }
-
-    /// A token was wrong.
-    pub(super) fn failed(&self) {
-        let mut failed = lock(&self.failed);
-        failed.in_a_row = failed.in_a_row.saturating_add(1);
-        if let Some(beyond) = failed.in_a_row.checked_sub(FREE_TRIES) {
-            let wait = FIRST_WAIT.saturating_mul(1 << beyond.min(8)).min(LONGEST_WAIT);
-            failed.not_before = Some(Instant::now() + wait);
-        }
     }
 }
 
@@ -120,26 +90,6 @@ mod tests {
         assert_eq!(sessions.find(&one), None);
         tokio::time::advance(LASTS).await;
         assert_eq!(sessions.find(&other), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn wrong_tokens_cost_time() {
-        let sessions = Sessions::default();
-        for _ in 1..FREE_TRIES {
-            sessions.failed();
-            assert_eq!(sessions.wait(), None);
-        }
-        sessions.failed();
-        assert_eq!(sessions.wait(), Some(FIRST_WAIT));
-        for _ in 0..40 {
-            sessions.failed();
-        }
-        assert_eq!(sessions.wait(), Some(LONGEST_WAIT));
-        tokio::time::advance(LONGEST_WAIT).await;
-        assert_eq!(sessions.wait(), None);
-        sessions.open(ada()).unwrap();
-        sessions.failed();
-        assert_eq!(sessions.wait(), None);
     }
 
     #[tokio::test(start_paused = true)]
