@@ -190,6 +190,7 @@ pub(crate) async fn fill(file: &Path, messages: u64) -> Result<()> {
         sqlx::query(sql).execute(&mut connection).await?;
     }
     connection.close().await?;
+    eprintln!("filled: {}", memory());
     follow(file, messages).await?;
     let mib = std::fs::metadata(file)?.len() / 1024 / 1024;
     eprintln!("{messages} messages, {mib} MiB, {:.0} s", began.elapsed().as_secs_f64());
@@ -205,8 +206,22 @@ async fn follow(file: &Path, messages: u64) -> Result<()> {
     store.close().await;
     #[expect(clippy::cast_precision_loss, reason = "a count of messages")]
     let each = took.as_secs_f64() * 1e6 / messages.max(1) as f64;
-    eprintln!("chain and places: {:.1} s, {each:.2} us a message", took.as_secs_f64());
+    eprintln!(
+        "chain and places: {:.1} s, {each:.2} us a message; {}",
+        took.as_secs_f64(),
+        memory()
+    );
     Ok(())
+}
+
+/// What the process holds now, and held at most: filling takes a large cache, following does not.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or("unknown", str::trim).to_owned()
+    };
+    format!("resident {}, at most {}", line("VmRSS:"), line("VmHWM:"))
 }
 
 async fn prepare(connection: &mut SqliteConnection, now: i64) -> Result<()> {

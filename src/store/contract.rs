@@ -48,6 +48,7 @@ macro_rules! contract_tests {
             what_is_recorded_is_told_once,
             a_gap_is_open_until_it_is_explained,
             a_late_callback_leaves_no_gap,
+            gaps_are_listed_by_when_they_were_found,
             what_history_holds_is_recorded_and_explained_at_once,
             a_clock_set_back_holds_no_pull_up,
             the_last_messages_of_a_group_that_ended_are_read_back,
@@ -71,15 +72,19 @@ macro_rules! contract_tests {
             a_refusal_is_no_failure_of_the_store,
             what_is_wanted_of_a_job_in_a_call_is_remembered,
             what_was_matched_waits_until_somebody_looked,
+            what_waits_is_found_behind_what_was_reviewed,
             the_latest_word_on_a_rule_counts,
             a_review_that_makes_no_sense_changes_nothing,
             figures_say_what_was_recalled_and_how_fast,
+            each_bucket_has_its_own_recalls,
             figures_rank_rules_groups_and_senders,
             a_message_is_told_with_everything_about_it,
             held_jobs_come_oldest_first_with_their_hits,
             the_chain_covers_what_was_decided_and_done,
             the_chain_holds_when_text_is_let_go,
             lists_hold_what_the_filters_mean,
+            hits_are_found_by_who_wrote_what_was_hit,
+            a_state_that_a_list_does_not_have_is_no_rows_at_once,
         );
     };
     (@each $fresh:expr; $($name:ident),+ $(,)?) => {

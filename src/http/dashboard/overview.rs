@@ -134,17 +134,20 @@ const STRETCHES: [u32; 4] = [15, 60, 360, 1_440];
 const USUAL: u32 = 360;
 
 impl Stretch {
-    /// What was chosen, or the shortest one that holds what the usual one would show.
-    async fn minutes(&self, dashboard: &Dashboard) -> Result<u32, Error> {
+    /// What was chosen, or the shortest one that holds what the usual one would show; with its points.
+    async fn exposures(&self, dashboard: &Dashboard) -> Result<(u32, Vec<Bucket>), Error> {
         if STRETCHES.contains(&self.minutes) {
-            return Ok(self.minutes);
+            return Ok((self.minutes, exposures(dashboard, self.minutes).await?));
         }
-        let buckets = exposures(dashboard, USUAL).await?;
+        let usual = exposures(dashboard, USUAL).await?;
         let now = dashboard.admin.clock.now();
-        let first = buckets.iter().find(|bucket| bucket.asked > 0);
+        let first = usual.iter().find(|bucket| bucket.asked > 0);
         let age = first.map_or(Duration::ZERO, |bucket| now.since(bucket.from));
         let fits = |minutes: &u32| span(*minutes) >= age;
-        Ok(STRETCHES.into_iter().find(fits).unwrap_or(USUAL).min(USUAL))
+        match STRETCHES.into_iter().find(fits) {
+            Some(minutes) if minutes < USUAL => Ok((minutes, exposures(dashboard, minutes).await?)),
+            _ => Ok((USUAL, usual)),
+        }
     }
 }
 
@@ -206,9 +209,8 @@ pub(super) async fn figures(
     let page = async {
         let store = &dashboard.admin.store;
         let now = dashboard.admin.clock.now();
-        let minutes = stretch.minutes(&dashboard).await?;
+        let (minutes, buckets) = stretch.exposures(&dashboard).await?;
         let since = now.before(span(minutes));
-        let buckets = exposures(&dashboard, minutes).await?;
         // One bucket over the whole stretch: quantiles of quantiles would be wrong.
         let all = store.exposure(since, now, span(minutes)).await?.into_iter().next();
         let places = store.top_places(since, TOP).await?;
@@ -288,12 +290,8 @@ pub(super) async fn exposure(
     visitor: Visitor,
     Query(stretch): Query<Stretch>,
 ) -> Response {
-    let buckets = async {
-        let minutes = stretch.minutes(&dashboard).await?;
-        exposures(&dashboard, minutes).await
-    };
-    match buckets.await {
-        Ok(buckets) => {
+    match stretch.exposures(&dashboard).await {
+        Ok((_, buckets)) => {
             let column = |value: fn(&Bucket) -> Value| buckets.iter().map(value).collect::<Value>();
             Json(json!([
                 column(|bucket| bucket.from.secs().into()),

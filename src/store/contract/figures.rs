@@ -62,6 +62,28 @@ pub(in crate::store) async fn figures_say_what_was_recalled_and_how_fast(store: 
     assert_eq!((times, counts), (vec![0, 60, 120], vec![1, 1, 1]));
 }
 
+pub(in crate::store) async fn each_bucket_has_its_own_recalls(store: &dyn Store) {
+    // Two an hour but for the third, none in the last; each visible as long as its sequence says.
+    for (seq, hour) in (1..).zip([0, 0, 1, 1, 3, 3, 4, 4]) {
+        let after = HOUR * hour + Duration::from_mins(seq);
+        store.record(later("g", seq, &format!("bad {seq}"), after)).await.unwrap();
+        recall_one(store, seq * 100).await;
+    }
+    let buckets = store.exposure(NOW, NOW.after(HOUR * 6), HOUR).await.unwrap();
+    let shown: Vec<_> = buckets.iter().map(|it| (it.recalled, it.p50_ms, it.p99_ms)).collect();
+    let none = (0, None, None);
+    let two = |low, high| (2, Some(low), Some(high));
+    assert_eq!(shown, [two(100, 200), two(300, 400), none, two(500, 600), two(700, 800), none]);
+    let all = store.exposure(NOW, NOW.after(HOUR * 6), HOUR * 6).await.unwrap();
+    assert_eq!(
+        (all.len(), all[0].asked, all[0].p50_ms, all[0].p99_ms),
+        (1, 8, Some(400), Some(800))
+    );
+    // Neither what came before nor what comes after is counted.
+    let part = store.exposure(NOW.after(HOUR), NOW.after(HOUR * 4), HOUR).await.unwrap();
+    assert_eq!(part, buckets[1..4]);
+}
+
 pub(in crate::store) async fn figures_rank_rules_groups_and_senders(store: &dyn Store) {
     for (group, seq, sender) in [("g", 1, "ann"), ("g", 2, "mallory"), ("h", 1, "mallory")] {
         let mut record = later(group, seq, &format!("bad {group} {seq}"), HOUR);

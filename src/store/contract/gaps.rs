@@ -100,6 +100,36 @@ pub(in crate::store) async fn a_late_callback_leaves_no_gap(store: &dyn Store) {
     assert_eq!(store.gaps_checkpoint().await.unwrap(), 2);
 }
 
+pub(in crate::store) async fn gaps_are_listed_by_when_they_were_found(store: &dyn Store) {
+    let id = arrived(store, &[1, 100]).await;
+    for n in 1..=9 {
+        let at = NOW.after(MINUTE * 10 * n);
+        let seq = MsgSeq::from(n) * 10;
+        let found = NotedGaps { at, ..noted(vec![gap(id, seq, seq + 8)]) };
+        store.note_gaps(found).await.unwrap();
+    }
+    // Each part of the first ones is a row that was made after the last one was found.
+    let at = NOW.after(MINUTE * 200);
+    let late = vec![(id, 14), (id, 25), (id, 36), (id, 47)];
+    store.note_gaps(NotedGaps { late, at, ..noted(Vec::new()) }).await.unwrap();
+    let found = async |filter: Filter| {
+        let page = store.page(View::Gaps, &filter).await.unwrap();
+        let mut from: Vec<MsgSeq> =
+            page.rows.iter().map(|row| text(page.cell(row, "from_seq")).parse().unwrap()).collect();
+        from.sort_unstable();
+        from
+    };
+    let time = |minutes| Some(NOW.after(MINUTE * minutes));
+    let since = Filter { since: time(50), ..Filter::default() };
+    assert_eq!(found(since.clone()).await, [50, 60, 70, 80, 90]);
+    let open = Filter { state: Some("open".into()), group: Some("g".into()), ..since };
+    assert_eq!(found(open).await, [50, 60, 70, 80, 90]);
+    let until = Filter { until: time(30), ..Filter::default() };
+    assert_eq!(found(until).await, [10, 15, 20, 26]);
+    let between = Filter { since: time(40), until: time(60), ..Filter::default() };
+    assert_eq!(found(between).await, [40, 48, 50]);
+}
+
 pub(in crate::store) async fn what_history_holds_is_recorded_and_explained_at_once(
     store: &dyn Store,
 ) {

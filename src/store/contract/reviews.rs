@@ -59,6 +59,22 @@ pub(in crate::store) async fn what_was_matched_waits_until_somebody_looked(store
     assert_eq!(waiting_for(store, by_rule("bait")).await, ["5"]);
 }
 
+pub(in crate::store) async fn what_waits_is_found_behind_what_was_reviewed(store: &dyn Store) {
+    for seq in 1..=300 {
+        store.record(flagged(seq, Mode::Live)).await.unwrap();
+    }
+    let reviewed: Vec<i64> = store.cases(&(1..=300).collect::<Vec<_>>()).await.unwrap()[3..]
+        .iter()
+        .filter_map(|case| case.message_id)
+        .collect();
+    store.review(&By::new("ada", NOW), &said(&reviewed, None, true)).await.unwrap();
+    assert_eq!(waiting_for(store, Filter::default()).await, ["3", "2", "1"]);
+    let first = store.to_review(&Filter { limit: 2, ..Filter::default() }).await.unwrap();
+    assert_eq!((first.rows.len(), first.next), (2, Some(id(store, 2).await)));
+    let rest = Filter { cursor: first.next, ..Filter::default() };
+    assert_eq!(waiting_for(store, rest).await, ["1"]);
+}
+
 pub(in crate::store) async fn the_latest_word_on_a_rule_counts(store: &dyn Store) {
     for seq in 1..=4 {
         store.record(record(key("g", "", seq), &format!("bad {seq}"), true)).await.unwrap();

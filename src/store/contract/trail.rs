@@ -126,6 +126,55 @@ pub(in crate::store) async fn lists_hold_what_the_filters_mean(store: &dyn Store
     }
 }
 
+pub(in crate::store) async fn hits_are_found_by_who_wrote_what_was_hit(store: &dyn Store) {
+    store.record(record(key("g", "", 1), "fine", false)).await.unwrap();
+    store.record(record(key("g", "", 2), "bad", true)).await.unwrap();
+    let mut other = record(key("g", "", 1), "other and bad", true);
+    other.message.sender = "ann".into();
+    store.record(other).await.unwrap();
+    let mut bob = record(key("h", "", 1), "bad too", true);
+    bob.message.sender = "bob".into();
+    store.record(bob).await.unwrap();
+    let hits = async |filter: Filter| {
+        let rows = everything(store, View::Hits, filter).await;
+        let of = |row: &serde_json::Value| {
+            format!("{}/{}", row["group_id"].as_str().unwrap(), row["msg_seq"])
+        };
+        rows.iter().map(of).collect::<Vec<_>>()
+    };
+    let of = |sender: &str| Filter { sender: Some(sender.into()), ..Filter::default() };
+    assert_eq!(hits(of("mallory")).await, ["g/2"]);
+    assert_eq!(hits(of("ann")).await, ["g/1"]);
+    assert_eq!(hits(of("bob")).await, ["h/1"]);
+    let in_g = Filter { group: Some("g".into()), limit: 1, ..Filter::default() };
+    assert_eq!(hits(in_g.clone()).await, ["g/1", "g/2"]);
+    assert_eq!(hits(Filter { group: Some("g".into()), ..of("bob") }).await, [""; 0]);
+    let everything_old = Cutoffs { rows: Some(NOW.after(LATER)), ..Cutoffs::default() };
+    follow(store).await;
+    while store.prune_some(everything_old, 10).await.unwrap().more {}
+    assert_eq!(hits(in_g).await, [""; 0]);
+}
+
+pub(in crate::store) async fn a_state_that_a_list_does_not_have_is_no_rows_at_once(
+    store: &dyn Store,
+) {
+    for seq in 1..=3 {
+        store.record(record(key("g", "", seq), "bad", true)).await.unwrap();
+    }
+    let of_state = |state: &str| Filter { state: Some(state.into()), ..Filter::default() };
+    for view in View::all() {
+        if view.filters().iter().any(|(name, _)| *name == "state") {
+            let page = store.page(view, &of_state("nonsense")).await.unwrap();
+            assert_eq!((page.rows.len(), page.next), (0, None), "{view:?}");
+        }
+    }
+    for (view, state) in
+        [(View::Messages, "recall"), (View::Hits, "live"), (View::Recalls, "pending")]
+    {
+        assert_eq!(everything(store, view, of_state(state)).await.len(), 3, "{view:?}");
+    }
+}
+
 async fn everything(store: &dyn Store, view: View, mut filter: Filter) -> Vec<serde_json::Value> {
     let mut rows = Vec::new();
     loop {

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::Sqlite;
 use super::open::unavailable;
 use super::past::Reader;
+use super::stretches::Stretches;
 use crate::model::{JobId, JobState, Mode, MsgSeq, Severity, Timestamp, Verdict};
 use crate::store::{Case, CaseHit, CaseJob, Cases, Error, LOOK_BACK, NameOf, Wanted};
 
@@ -67,14 +68,15 @@ impl Cases for Sqlite {
 impl Cases for Reader {
     async fn recent(&self, wanted: &Wanted, limit: usize) -> Result<Vec<Case>, Error> {
         let mut conditions = vec![
-            "m.message_id > ?".to_owned(),
-            "m.message_id > (select coalesce(max(message_id), 0) from messages) - ?".to_owned(),
+            // One bound: of two, the walk backwards would end at the one that stands first.
+            "m.message_id > max(?, (select coalesce(max(message_id), 0) from messages) - ?)"
+                .to_owned(),
             "m.verdict >= ?".to_owned(),
         ];
         let mut words = Vec::new();
         for (word, condition) in [
             (&wanted.group, "+c.group_id = ?"),
-            (&wanted.sender, "m.sender = ?"),
+            (&wanted.sender, "+m.sender = ?"),
             (
                 &wanted.rule,
                 "m.message_id in (select message_id from hits where rule_id = ?
@@ -166,14 +168,14 @@ impl Cases for Reader {
     async fn named(&self, word: &str) -> Result<NameOf, Error> {
         let row = sqlx::query(
             "select exists (select 1 from conversations where group_id = ?1),
-                 exists (select 1 from messages where sender = ?1),
                  exists (select 1 from hits where rule_id = ?1)",
         )
         .bind(word)
         .fetch_one(&self.pool)
         .await
         .map_err(unavailable)?;
-        Ok(NameOf { group: row.get(0), sender: row.get(1), rule: row.get(2) })
+        let theirs = Stretches::of_sender(word).ids(&self.pool, i64::MIN, i64::MAX, 1).await?;
+        Ok(NameOf { group: row.get(0), sender: !theirs.ids.is_empty(), rule: row.get(1) })
     }
 }
 

@@ -12,6 +12,7 @@ use super::Sqlite;
 use super::audit::whole;
 use super::axis::{CALLS, HITS, JOBS, MESSAGES, OPERATIONS};
 use super::open::unavailable;
+use super::stretches::Stretches;
 use crate::model::{JobId, Timestamp, UserId};
 use crate::store::{
     Bucket, Error, Figures, HeldJob, Ranked, RuleFigures, SenderFigures, Story, TopPlaces,
@@ -20,11 +21,12 @@ use crate::store::{
 /// Most rows that a count goes through.
 const MOST_ROWS: i64 = 100_000;
 /// Most matched messages that places are ranked by: each is looked up.
-const MOST_MATCHED: i64 = 20_000;
+const MOST_MATCHED: i64 = 10_000;
 /// Most messages of a sender that are counted.
-const MOST_OF_SENDER: i64 = 10_000;
-/// Recalls that are read of one bucket; of more, every n-th.
+const MOST_OF_SENDER: usize = 10_000;
+/// Recalls that are read of one bucket, and of all together; of more, every n-th.
 const SAMPLE: i64 = 1_000;
+const SAMPLE_OF_ALL: i64 = 10_000;
 const MOST_BUCKETS: i64 = 500;
 /// Operations that are searched for a message.
 const MOST_OPERATIONS: i64 = 10_000;
@@ -49,15 +51,13 @@ impl Figures for Sqlite {
                 "at most {MOST_BUCKETS} buckets: make them longer"
             )));
         }
-        let mut buckets = Vec::new();
-        let mut first = JOBS.halve(&self.readers, since.millis()).await?;
-        for place in 0..count {
-            let from = since.millis() + place * length;
-            let end = JOBS.halve(&self.readers, from + length).await?;
-            buckets.push(self.bucket(Timestamp(from), first, end).await?);
-            first = end.max(first);
+        let starts: Vec<i64> = (0..=count).map(|place| since.millis() + place * length).collect();
+        let mut ends = JOBS.halve_each(&self.readers, &starts).await?;
+        // Jobs come in order of their times, give or take a little.
+        for place in 1..ends.len() {
+            ends[place] = ends[place].max(ends[place - 1]);
         }
-        Ok(buckets)
+        self.buckets(&starts, &ends).await
     }
 
     async fn calls_per_second(
@@ -218,44 +218,44 @@ impl Figures for Sqlite {
         before: Option<i64>,
         limit: usize,
     ) -> Result<SenderFigures, Error> {
+        let walk = Stretches::of_sender(sender.as_str());
+        let newest = walk.ids(&self.readers, i64::MIN, i64::MAX, MOST_OF_SENDER).await?;
+        // What nobody minds is not in this index, so that no message itself is read.
         let counted = sqlx::query(
-            "select count(*), coalesce(sum(m.verdict = 1), 0), coalesce(sum(m.verdict = 2), 0)
-             from (
-                 select message_id from messages indexed by messages_sender
-                 where sender = ? order by message_id desc limit ?
-             ) latest cross join messages m on m.message_id = latest.message_id",
+            "select coalesce(sum(v.verdict = 1), 0), coalesce(sum(v.verdict = 2), 0)
+             from (select 1 as verdict union all select 2) v cross join json_each(?) i
+             cross join messages m indexed by messages_matched
+                 on m.verdict = v.verdict and m.verdict > 0 and m.message_id = i.value",
         )
-        .bind(sender.as_str())
-        .bind(MOST_OF_SENDER)
+        .bind(json!(newest.ids).to_string())
         .fetch_one(&self.readers)
         .await
         .map_err(unavailable)?;
+        let first = newest.ids.partition_point(|id| before.is_some_and(|before| *id >= before));
+        let mut shown: Vec<i64> = newest.ids[first..].iter().copied().take(limit).collect();
+        if shown.len() < limit && newest.through > i64::MIN {
+            let before = before.unwrap_or(i64::MAX);
+            shown = walk.ids(&self.readers, i64::MIN, before, limit).await?.ids;
+        }
         let latest = self
             .objects(
                 "select v.*, m.text,
                      (select j.state from recall_jobs j indexed by recall_jobs_key
                          where j.conversation_id = m.conversation_id and j.msg_seq = m.msg_seq
                          order by j.job_id desc limit 1) as recall_state
-                 from (
-                     select message_id from messages indexed by messages_sender
-                     where sender = ?2 and message_id < ?1 order by message_id desc limit ?3
-                 ) latest
-                 cross join messages m on m.message_id = latest.message_id
+                 from json_each(?1) latest
+                 cross join messages m on m.message_id = latest.value
                  cross join v_verdicts v on v.message_id = m.message_id
                  order by m.message_id desc",
-                &[
-                    Bound::Number(before.unwrap_or(i64::MAX)),
-                    Bound::Text(sender.as_str().to_owned()),
-                    Bound::Number(i64::try_from(limit).unwrap_or(i64::MAX)),
-                ],
+                &[Bound::Text(json!(shown).to_string())],
             )
             .await?;
         let next = if latest.len() == limit { latest.last() } else { None };
         Ok(SenderFigures {
-            messages: number(&counted, 0),
-            flag: number(&counted, 1),
-            recall: number(&counted, 2),
-            whole: counted.get::<i64, _>(0) < MOST_OF_SENDER,
+            messages: newest.ids.len() as u64,
+            flag: number(&counted, 0),
+            recall: number(&counted, 1),
+            whole: newest.through == i64::MIN,
             next: next.and_then(|row| row["message_id"].as_i64()),
             latest,
         })
@@ -291,6 +291,16 @@ impl Figures for Sqlite {
     }
 }
 
+/// Of so many recalls that were asked for, those that were looked at.
+fn bucket(from: Timestamp, asked: u64, mut exposures: Vec<i64>, whole: bool) -> Bucket {
+    exposures.sort_unstable();
+    let at = |share: usize| {
+        let place = (exposures.len() * share).div_ceil(100).max(1) - 1;
+        exposures.get(place).copied()
+    };
+    Bucket { from, asked, recalled: exposures.len() as u64, p50_ms: at(50), p99_ms: at(99), whole }
+}
+
 /// A value that a statement of this file is given.
 enum Bound {
     Number(i64),
@@ -315,36 +325,40 @@ impl Sqlite {
         Ok(whole(&rows).objects())
     }
 
-    /// What became of the recalls with ids from one up to another one.
-    async fn bucket(&self, from: Timestamp, first: JobId, end: JobId) -> Result<Bucket, Error> {
-        let asked = end.saturating_sub(first).max(0);
-        let every = (asked / SAMPLE).max(1);
+    /// What became of recalls: those of each bucket have ids from one end up to the next.
+    async fn buckets(&self, starts: &[i64], ends: &[JobId]) -> Result<Vec<Bucket>, Error> {
+        let spans = || ends.windows(2).map(|ends| (ends[0], ends[1]));
+        let most = i64::try_from(ends.len()).unwrap_or(i64::MAX);
+        let most = (SAMPLE_OF_ALL / most.max(1)).min(SAMPLE);
+        let every = |(first, end): (JobId, JobId)| ((end - first) / most.max(1)).max(1);
+        let wanted: Vec<_> = spans().map(|span| (span.0, span.1, every(span))).collect();
         // Ids are all but dense, so looking every n-th up costs the sample alone.
-        let mut exposures: Vec<i64> = sqlx::query_scalar(
-            "with recursive wanted (id) as (
-                 select ?1 where ?1 < ?2 union all select id + ?3 from wanted where id + ?3 < ?2)
-             select j.finished_at - j.sent_at from wanted cross join recall_jobs j on j.job_id = wanted.id
-             where j.ret_code = 0 and j.background = 0 and j.finished_at is not null",
+        let rows = sqlx::query(
+            "with recursive
+                 bucket (place, id, beyond, every) as (
+                     select key, value ->> 0, value ->> 1, value ->> 2 from json_each(?)),
+                 wanted (place, id, beyond, every) as (
+                     select * from bucket where id < beyond union all
+                     select place, id + every, beyond, every from wanted where id + every < beyond)
+             select wanted.place, json_group_array(j.finished_at - j.sent_at)
+             from wanted cross join recall_jobs j on j.job_id = wanted.id
+             where j.ret_code = 0 and j.background = 0 and j.finished_at is not null
+             group by wanted.place",
         )
-        .bind(first)
-        .bind(end)
-        .bind(every)
+        .bind(json!(wanted).to_string())
         .fetch_all(&self.readers)
         .await
         .map_err(unavailable)?;
-        exposures.sort_unstable();
-        let at = |share: usize| {
-            let place = (exposures.len() * share).div_ceil(100).max(1) - 1;
-            exposures.get(place).copied()
+        let mut exposures: HashMap<i64, Vec<i64>> = HashMap::new();
+        for row in &rows {
+            exposures.insert(row.get(0), serde_json::from_str(row.get(1)).unwrap_or_default());
+        }
+        let bucket = |(place, span): (usize, (JobId, JobId))| {
+            let its = i64::try_from(place).ok().and_then(|place| exposures.remove(&place));
+            let asked = u64::try_from(span.1 - span.0).unwrap_or(0);
+            bucket(Timestamp(starts[place]), asked, its.unwrap_or_default(), every(span) == 1)
         };
-        Ok(Bucket {
-            from,
-            asked: u64::try_from(asked).unwrap_or(0),
-            recalled: exposures.len() as u64,
-            p50_ms: at(50),
-            p99_ms: at(99),
-            whole: every == 1,
-        })
+        Ok(spans().enumerate().map(bucket).collect())
     }
 
     /// Calls that held a message: they left between its jobs' first and last sign.

@@ -23,6 +23,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0007_senders_by_stretch.sql"),
     ),
     (8, "trail", include_str!("../../../migrations/sqlite/0008_trail.sql")),
+    (9, "lists", include_str!("../../../migrations/sqlite/0009_lists.sql")),
 ];
 
 /// The schema version that this quell works with.

@@ -23,6 +23,7 @@ mod migrations;
 mod open;
 mod outcomes;
 mod past;
+mod paths;
 mod place;
 mod plans;
 mod record;
@@ -30,6 +31,8 @@ mod replay;
 mod retention;
 mod reviews;
 mod rows;
+mod shape;
+mod stretches;
 #[cfg(test)]
 mod tampering;
 mod trail;

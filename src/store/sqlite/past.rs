@@ -11,6 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
 use super::Sqlite;
+use super::axis::MESSAGES;
 use super::open::unavailable;
 use super::replay::elements;
 use crate::model::{
@@ -24,8 +25,6 @@ use crate::text;
 
 /// Conversations kept between pages. Beyond that they are looked up again.
 const KEPT: usize = 100_000;
-/// Messages are recorded in the order in which they came in, give or take this long.
-const DISORDER_MS: i64 = 60_000;
 
 /// A database that is open for reading only, whoever else holds it.
 pub struct Reader {
@@ -80,34 +79,17 @@ const PAGE: &str = "select max(message_id), min(message_id),
 #[async_trait]
 impl Replay for Reader {
     async fn stretch(&self, since: Option<Timestamp>) -> Result<Stretch, Error> {
+        // Apart: both ends in one question would be answered by reading every row.
         let row = sqlx::query(
-            "select coalesce(min(message_id), 1) - 1, coalesce(max(message_id), 0) from messages",
+            "select coalesce((select min(message_id) from messages), 1) - 1,
+                 coalesce((select max(message_id) from messages), 0)",
         )
         .fetch_one(&self.pool)
         .await
         .map_err(unavailable)?;
         let all = Stretch { after: row.get(0), until: row.get(1) };
         let Some(since) = since else { return Ok(all) };
-        let since = since.millis().saturating_sub(DISORDER_MS);
-        let (mut low, mut high) = (all.after, all.until);
-        // Ids grow with the time of recording: halving finds where a time lies among them.
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let row = sqlx::query(
-                "select message_id, received_at from messages where message_id > ? and message_id <= ?
-                 order by message_id limit 1",
-            )
-            .bind(middle)
-            .bind(high)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(unavailable)?;
-            match row {
-                Some(row) if row.get::<i64, _>(1) < since => low = row.get(0),
-                _ => high = middle,
-            }
-        }
-        Ok(Stretch { after: low, ..all })
+        Ok(Stretch { after: MESSAGES.first(&self.pool, since).await? - 1, ..all })
     }
 
     async fn judged(

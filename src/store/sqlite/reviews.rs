@@ -16,38 +16,35 @@ use crate::store::{By, Error, Filter, Page, Precision, Review, Reviews};
 
 const DEFAULT_LIMIT: usize = 100;
 /// Most candidates that one page looks at: what was reviewed already, or lies in another group, costs
-/// a look too.
-const CANDIDATES: usize = 20_000;
+/// a look too. First so many, and then ever more.
+const CANDIDATES: usize = 5_000;
+const FIRST_CANDIDATES: usize = 250;
 
 #[async_trait]
 impl Reviews for Sqlite {
     async fn to_review(&self, filter: &Filter) -> Result<Page, Error> {
         let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
-        let cursor = filter.cursor.unwrap_or(i64::MAX);
-        let candidates: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(candidates(filter)?))
-            .bind(cursor)
-            .bind(i64::try_from(CANDIDATES).unwrap_or(i64::MAX))
-            .bind(filter.rule.as_deref())
-            .fetch_all(&self.readers)
-            .await
-            .map_err(unavailable)?;
-        let rows = sqlx::query(WAITING)
-            .bind(json!(candidates).to_string())
-            .bind(filter.group.as_deref())
-            .bind(filter.topic.as_deref())
-            .bind(filter.sender.as_deref())
-            .bind(filter.since.map(Timestamp::millis))
-            .bind(filter.until.map(Timestamp::millis))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .bind(filter.rule.as_deref())
-            .fetch_all(&self.readers)
-            .await
-            .map_err(unavailable)?;
-        let full = rows.len() == limit;
-        let last = if full { rows.last().map(|row| row.get("message_id")) } else { None };
-        let exhausted = candidates.len() < CANDIDATES;
-        let next = last.or_else(|| if exhausted { None } else { candidates.last().copied() });
-        Ok(Page { next, ..whole(&rows) })
+        let (mut page, mut seen) = (Page { next: filter.cursor, ..Page::default() }, 0);
+        let mut at_once = FIRST_CANDIDATES;
+        loop {
+            let candidates = self.candidates(filter, page.next, at_once).await?;
+            let rows = self.to_be_reviewed(filter, &candidates, limit - page.rows.len()).await?;
+            let found = whole(&rows);
+            if !found.columns.is_empty() {
+                page.columns = found.columns;
+            }
+            page.rows.extend(found.rows);
+            if page.rows.len() == limit {
+                page.next = rows.last().map(|row| row.get("message_id"));
+                return Ok(page);
+            }
+            page.next = candidates.last().copied().filter(|_| candidates.len() == at_once);
+            seen += candidates.len();
+            if page.next.is_none() || seen >= CANDIDATES {
+                return Ok(page);
+            }
+            at_once = (at_once * 4).min(CANDIDATES - seen);
+        }
     }
 
     async fn message_id(&self, key: &MessageKey) -> Result<Option<i64>, Error> {
@@ -80,6 +77,44 @@ impl Reviews for Sqlite {
             wrong: count(row, 2),
         };
         Ok(rows.iter().map(precision).collect())
+    }
+}
+
+impl Sqlite {
+    async fn candidates(
+        &self,
+        filter: &Filter,
+        before: Option<i64>,
+        most: usize,
+    ) -> Result<Vec<i64>, Error> {
+        sqlx::query_scalar(AssertSqlSafe(candidates(filter)?))
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .bind(filter.rule.as_deref())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Those of the candidates that wait, by every filter.
+    async fn to_be_reviewed(
+        &self,
+        filter: &Filter,
+        candidates: &[i64],
+        most: usize,
+    ) -> Result<Vec<SqliteRow>, Error> {
+        sqlx::query(WAITING)
+            .bind(json!(candidates).to_string())
+            .bind(filter.group.as_deref())
+            .bind(filter.topic.as_deref())
+            .bind(filter.sender.as_deref())
+            .bind(filter.since.map(Timestamp::millis))
+            .bind(filter.until.map(Timestamp::millis))
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .bind(filter.rule.as_deref())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)
     }
 }
 
