@@ -215,7 +215,7 @@ impl Backtests {
         let ran = backtest.progress().state == State::Running && !backtest.cancel.is_cancelled();
         backtest.cancel.cancel();
         let detail = json!({ "backtest": id, "cancelled": ran }).to_string();
-        self.store.note(by, "cancel-backtest", detail, None).await?;
+        self.store.note(by, "backtest cancelled", detail, None).await?;
         Ok(Some(ran))
     }
 }
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(backtests.cancel(&by, 1).await.unwrap(), None);
         let acts = store.page(View::Operations, &Filter::default()).await.unwrap().objects();
         let acts: Vec<_> = acts.iter().map(|act| act["act"].as_str().unwrap()).collect();
-        assert_eq!(acts, ["cancel-backtest", "backtest", "cancel-backtest", "backtest"]);
+        assert_eq!(acts, ["backtest cancelled", "backtest", "backtest cancelled", "backtest"]);
         for _ in 0..MOST {
             start(None).await.unwrap();
             tasks.wait().await;

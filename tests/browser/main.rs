@@ -37,6 +37,8 @@ pub(crate) const PAGES: &[&str] = &[
     "/lists/conflicts",
     "/lists/operations",
     "/lists/plans",
+    "/lists/reviews",
+    "/lists/backfills",
     "/lists/allowances",
     "/lists/messages?text=odd",
     "/lists/quarantine",

@@ -362,7 +362,12 @@ async fn buttons_do_what_the_api_does() {
     assert_eq!(act("right", "message=2&rule=bait&back=/messages/2".into()).await.0, 303);
     assert!(browser.page("/messages/2").await.contains("Right <span class=\"faint\">"));
     assert_eq!(act("wrong", "message=1&rule=other&back=/messages/1".into()).await.0, 422);
-    assert!(browser.page("/messages/1").await.contains("False alarm <span class=\"faint\">"));
+    let page = browser.page("/messages/1").await;
+    assert!(
+        page.contains("False alarm <span class=\"faint\"><bdi class=\"said\">dashboard"),
+        "{page}"
+    );
+    assert!(browser.page("/lists/reviews").await.contains("false alarm"));
     assert!(browser.page("/parts/figures").await.contains("50 % <span class=\"faint\">/ 2</span>"));
     assert_eq!(act("exempt", "sender=mallory&rule=none&back=/".into()).await.0, 422);
     assert_eq!(act("allow", "phrase=+&rule=bait&back=/".into()).await.0, 422);

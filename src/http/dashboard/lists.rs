@@ -140,6 +140,33 @@ const LISTS: &[Shape] = &[
         kind: "plan",
     },
     Shape {
+        view: View::Reviews,
+        word: "reviews",
+        columns: &["at", "verdict", "rule_id", "sender", "group_id", "msg_seq", "reviewer", "note"],
+        filters: &["group", "sender", "rule", "state"],
+        states: &["right", "wrong"],
+        kind: "verdict",
+    },
+    Shape {
+        view: View::Backfills,
+        word: "backfills",
+        columns: &[
+            "created_at",
+            "state",
+            "group_id",
+            "from_seq",
+            "to_seq",
+            "pages",
+            "recorded",
+            "recalls",
+            "requested_by",
+            "reason",
+        ],
+        filters: &["group", "state"],
+        states: &["running", "done", "failed", "cancelled"],
+        kind: "backfill",
+    },
+    Shape {
         view: View::Quarantine,
         word: "quarantine",
         columns: &["received_at", "command", "reason", "body"],
@@ -238,10 +265,10 @@ async fn list_page(
     let filters = values.iter().filter(|(name, _)| shown(name));
     let state = |state: &&'static str| (*state, language.word(shape.kind, state));
     let is_number = |name: &str| {
-        ["_ms", "_seq", "attempts", "sequences", "_status", "_code", "messages", "recallable"]
-            .iter()
-            .any(|end| name.ends_with(end))
-            || name == "progress"
+        let ends = ["_ms", "_seq", "_status", "_code"];
+        let whole =
+            ["attempts", "messages", "recallable", "progress", "pages", "recorded", "recalls"];
+        ends.iter().any(|end| name.ends_with(end)) || whole.contains(&name) || name == "sequences"
     };
     Ok(page::show(&List {
         frame: visitor.frame("lists"),
@@ -343,6 +370,12 @@ fn shown_row(shape: &Shape, page: &Page, row: &[Cell], language: Language) -> Ve
         let is_state = ["state", "verdict", "outcome"].contains(name);
         let html = if is_state {
             hostile::text(&language.word(shape.kind, &value))
+        } else if *name == "reason" {
+            hostile::excerpt(&language.reason(&value), EXCERPT)
+        } else if *name == "asked" {
+            let parts = super::plans::asked(&value, language).into_iter();
+            let parts: Vec<_> = parts.map(|(name, value)| format!("{name} {value}")).collect();
+            hostile::excerpt(&parts.join(", "), EXCERPT)
         } else if name.ends_with("_ms") {
             number.map_or_else(Html::default, |ms| hostile::text(&lasted(ms, language)))
         } else {

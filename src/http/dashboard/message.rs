@@ -263,7 +263,7 @@ fn job_shown(job: &Value, language: Language) -> Option<JobShown> {
         at: at(job, "created_at"),
         attempts: job["attempts"].as_i64().unwrap_or_default(),
         ret_code: job["ret_code"].as_i64(),
-        reason: job["reason"].as_str().map(hostile::text),
+        reason: job["reason"].as_str().map(|why| hostile::text(&language.reason(why))),
         exposure: span("exposure_ms"),
         parts: parts.map(|((delivery, queue), call)| (delivery, queue, call)),
         confirmed: job["confirmed_at"].as_i64().map(|ms| When(Timestamp(ms))),
@@ -303,7 +303,7 @@ fn operation_shown(operation: &Value) -> OperationShown {
 fn review_shown(review: &Value) -> ReviewShown {
     ReviewShown {
         rule: id(&text(review, "rule_id")),
-        actor: id(&text(review, "actor")),
+        actor: id(&text(review, "reviewer")),
         at: at(review, "at"),
         right: text(review, "verdict") == "right",
         note: hostile::excerpt(&text(review, "note"), 200),

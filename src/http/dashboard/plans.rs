@@ -8,8 +8,10 @@ use super::Dashboard;
 use super::hostile::{self, Html};
 use super::page::{self, Failed, Frame, Visitor, When};
 use super::row::{grouped, id, lasted};
+use super::words::Language;
 use crate::model::PlanState;
 use crate::store::{Error, PlanId, PlannedMessage};
+use crate::sweep::Asked;
 
 /// Messages shown of a plan.
 const SAMPLES: usize = 20;
@@ -22,7 +24,9 @@ struct Page {
     state: &'static str,
     can_apply: bool,
     can_end: bool,
-    asked: Html,
+    /// What was asked for, in words.
+    asked: Vec<(String, Html)>,
+    since: Option<When>,
     by: Html,
     at: When,
     messages: String,
@@ -74,7 +78,14 @@ async fn plan_page(
         state: plan.state.as_str(),
         can_apply: plan.state == PlanState::Planned && plan.recallable > 0,
         can_end: !matches!(plan.state, PlanState::Cancelled | PlanState::Cancelling),
-        asked: hostile::text(&plan.asked),
+        asked: asked(&plan.asked, language)
+            .into_iter()
+            .map(|(name, value)| (name, hostile::text(&value)))
+            .collect(),
+        since: serde_json::from_str(&plan.asked)
+            .ok()
+            .and_then(|asked: Asked| asked.since)
+            .map(When),
         by: id(&plan.created_by),
         at: When(plan.created_at),
         messages: grouped(plan.messages),
@@ -82,19 +93,42 @@ async fn plan_page(
         recallable: grouped(plan.recallable),
         calls: grouped(plan.calls),
         seconds: lasted(milliseconds, language),
-        obstacles: plan.obstacles.iter().map(|(why, n)| (hostile::text(why), *n)).collect(),
+        obstacles: plan
+            .obstacles
+            .iter()
+            .map(|(why, n)| (hostile::text(&language.reason(why)), *n))
+            .collect(),
         jobs: plan.jobs,
-        samples: samples.iter().map(sample).collect(),
+        samples: samples.iter().map(|planned| sample(planned, language)).collect(),
     }))
 }
 
-fn sample(message: &PlannedMessage) -> Sample {
+fn sample(message: &PlannedMessage, language: Language) -> Sample {
     let conversation = &message.conversation;
     Sample {
         key: id(&format!("{}/{}", conversation.group_id, message.msg_seq)),
         sender: id(&message.sender),
         at: When(message.sent_at),
         text: hostile::excerpt(&message.text, 160),
-        obstacle: message.obstacle.as_deref().map(hostile::text),
+        obstacle: message.obstacle.as_deref().map(|why| hostile::text(&language.reason(why))),
     }
+}
+
+/// What a plan was asked for, but for the time, each part with its name. What cannot be read stays as it
+/// is.
+pub(super) fn asked(written: &str, language: Language) -> Vec<(String, String)> {
+    let Ok(asked) = serde_json::from_str::<Asked>(written) else {
+        return vec![(String::new(), written.to_owned())];
+    };
+    let parts = [
+        ("seq", asked.seq),
+        ("message_id", asked.message_id.map(|message| message.to_string())),
+        ("sender", asked.sender),
+        ("rule", asked.rule),
+        ("like", asked.like),
+        ("group", asked.group),
+        ("topic", asked.topic),
+    ];
+    let given = parts.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    given.map(|(name, value)| (language.word("ask", name), value)).collect()
 }

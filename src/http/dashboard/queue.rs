@@ -71,7 +71,7 @@ async fn queue(
         Some(Item {
             job_id: job.job_id,
             row: Row::of(case, language),
-            reason: job.reason.clone().unwrap_or_default(),
+            reason: job.reason.as_deref().map(|why| language.reason(why)).unwrap_or_default(),
             waits: lasted(waits, language),
         })
     };

@@ -63,6 +63,34 @@ impl Language {
         if said == key { word.to_owned() } else { said.to_owned() }
     }
 
+    /// A reason that quell gave, with the numbers and names in it. One that nobody translated stays as it
+    /// is.
+    pub(super) fn reason(self, why: &str) -> String {
+        for by in ["held by", "cancelled by"] {
+            if let Some(who) = why.strip_prefix(by) {
+                return format!("{}{who}", self.word("why", by));
+            }
+        }
+        let (mut pattern, mut numbers) = (String::new(), Vec::<String>::new());
+        let mut before = ' ';
+        for c in why.chars() {
+            match numbers.last_mut().filter(|_| before.is_ascii_digit()) {
+                Some(number) if c.is_ascii_digit() => number.push(c),
+                _ if c.is_ascii_digit() => {
+                    pattern.push_str("{}");
+                    numbers.push(c.to_string());
+                }
+                _ => pattern.push(c),
+            }
+            before = c;
+        }
+        if self.word("why", &pattern) == pattern {
+            return why.to_owned();
+        }
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        self.fill(&format!("why.{pattern}"), &numbers)
+    }
+
     /// From a cookie or a form.
     pub(super) fn from_word(word: &str) -> Option<Self> {
         match word {
@@ -160,5 +188,15 @@ mod tests {
     fn values_stand_where_they_belong() {
         assert_eq!(Language::En.fill("no {} such {}", &["a"]), "no a such {}");
         assert_eq!(Language::Zh.word("state", "unheard-of"), "unheard-of");
+        for (why, zh) in [
+            ("rule over its cap of 120 recalls a minute", "规则超过每分钟 120 条撤回的上限"),
+            ("held by ada", "扣留者： ada"),
+            ("group destroyed", "群已解散"),
+            ("code 10030: 7 of 12", "code 10030: 7 of 12"),
+        ] {
+            assert_eq!(Language::Zh.reason(why), zh);
+        }
+        let why = "rule over its cap of 2 recalls a minute";
+        assert_eq!(Language::En.reason(why), why);
     }
 }

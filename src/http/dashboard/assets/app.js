@@ -129,7 +129,7 @@
     const answer = await fetch(chart.dataset.source);
     if (!answer.ok || !chart.isConnected) return;
     const [at, median, most] = await answer.json();
-    const { ms, s, p50, p99 } = chart.dataset;
+    const { ms, s, p50, p99, time: named } = chart.dataset;
     const lasted = (value) => {
       if (value == null) return '–';
       if (value < 1000) return `${Math.round(value)} ${ms}`;
@@ -151,7 +151,7 @@
         { ...axis, size: 28, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })) },
         { ...axis, size: 64, filter: tens, grid: { ...axis.grid, filter: tens }, values: (_, ticks) => ticks.map((tick) => (tick == null ? '' : lasted(tick))) },
       ],
-      series: [{ label: '', ...time }, line(p50, '--accent', 2), line(p99, '--warn', 1.5)],
+      series: [{ label: named, ...time }, line(p50, '--accent', 2), line(p99, '--warn', 1.5)],
     }, [at, median.map((v) => (v > 0 ? v : null)), most.map((v) => (v > 0 ? v : null))], chart);
     chart.dataset.drawn = 'true';
   }
@@ -206,7 +206,9 @@
         if (was) select(next);
         const count = one('#queue-count');
         count.textContent = Math.max(0, Number(count.textContent) - 1);
-        one('#queue-empty').hidden = items().length > 0;
+        // Others may be held that this page had no room for, or that came since.
+        if (items().length === 0 && Number(count.textContent) > 0) location.assign('/queue');
+        else one('#queue-empty').hidden = items().length > 0;
       } else {
         note.textContent = queue.dataset.failed;
         item.classList.remove('deciding');
