@@ -44,7 +44,7 @@ pub struct Finding {
     pub message: String,
     /// What would be valid; empty where nothing better can be said.
     pub help: String,
-    /// The line as it is written.
+    /// The line as it is written; of a very long one the beginning.
     pub excerpt: String,
 }
 

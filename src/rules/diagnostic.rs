@@ -17,7 +17,7 @@ pub struct Diagnostic {
     pub message: String,
     /// What would be valid; empty where nothing better can be said.
     pub help: String,
-    /// The line as written.
+    /// The line as written; of a very long one the beginning.
     pub excerpt: String,
     /// How many characters of the line are meant.
     pub width: usize,

@@ -30,8 +30,12 @@ impl CompiledRules {
     #[must_use]
     pub fn check_examples(&self) -> Vec<FailedExample> {
         let mut failed = Vec::new();
+        let lines: Vec<&str> = self.source.lines().collect();
         for rule in &self.compiled.rules {
             for example in &rule.examples {
+                if failed.len() >= load::MOST_TOLD {
+                    return failed;
+                }
                 let hits = self.hits_by(rule, &Text::bare(&example.text));
                 if hits.is_empty() == example.hit {
                     let off = if rule.stance.mode == Mode::Off { " (the rule is off)" } else { "" };
@@ -46,7 +50,7 @@ impl CompiledRules {
                         rule: rule.id.clone(),
                         text: example.text.clone(),
                         should_hit: example.hit,
-                        diagnostic: load::at(self, example.at, message),
+                        diagnostic: load::at(&self.file, &lines, example.at, message),
                     });
                 }
             }

@@ -19,6 +19,11 @@ use crate::model::{RulesVersion, Severity};
 /// The largest rules file or list read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
+/// Mistakes and warnings that are told at once, and characters of a line that are shown: no file makes
+/// its own report large.
+pub(super) const MOST_TOLD: usize = 1_000;
+const MOST_EXCERPT: usize = 400;
+
 /// A rule set that can run, and what is doubtful about it.
 #[derive(Debug)]
 pub struct Loaded {
@@ -123,11 +128,13 @@ fn load_from(name: &str, yaml: &str, from: &Lists<'_>) -> Result<Loaded, LoadErr
                 compiled: Arc::new(compiled),
                 allowed: Arc::default(),
             };
-            Ok(Loaded { rules, warnings: notes.warnings.iter().map(shown).collect() })
+            let warnings = notes.warnings.iter().take(MOST_TOLD).map(shown).collect();
+            Ok(Loaded { rules, warnings })
         }
         _ => {
-            let mut mistakes: Vec<_> = notes.mistakes.iter().map(shown).collect();
+            let mut mistakes: Vec<_> = notes.mistakes.iter().take(MOST_TOLD).map(shown).collect();
             mistakes.append(&mut elsewhere);
+            mistakes.truncate(MOST_TOLD);
             Err(LoadError { mistakes })
         }
     }
@@ -148,16 +155,26 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 pub(super) fn diagnostic(file: &str, lines: &[&str], note: &Note) -> Diagnostic {
     let line = lines.get(note.at.line.wrapping_sub(1)).copied().unwrap_or_default();
-    let room = line.chars().count().saturating_sub(note.at.column.saturating_sub(1));
+    let excerpt = beginning(line);
+    let room = excerpt.chars().count().saturating_sub(note.at.column.saturating_sub(1));
     Diagnostic {
         file: file.to_owned(),
         line: note.at.line,
         column: note.at.column,
         message: note.message.clone(),
         help: note.help.clone(),
-        excerpt: line.to_owned(),
+        excerpt,
         width: note.at.width.clamp(1, room.max(1)),
     }
+}
+
+/// A line, as far as it is shown.
+fn beginning(line: &str) -> String {
+    let mut shown: String = line.chars().take(MOST_EXCERPT).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -221,6 +238,7 @@ fn from_file(
     for (line, at) in text.lines().zip(1..) {
         match item(line) {
             Ok(item) => items.extend(item),
+            Err(_) if elsewhere.len() >= MOST_TOLD => {}
             Err(unknown) => elsewhere.push(not_a_severity(&shown, at, line, unknown)),
         }
     }
@@ -251,17 +269,16 @@ fn not_a_severity(file: &str, line: usize, excerpt: &str, unknown: &str) -> Diag
         file: file.to_owned(),
         line,
         column: excerpt[..before].chars().count() + 1,
-        message: format!("`{unknown}` behind a tab is not a severity"),
+        message: format!("`{}` behind a tab is not a severity", beginning(unknown)),
         help: did_you_mean(unknown, &names),
-        excerpt: excerpt.to_owned(),
-        width: unknown.chars().count(),
+        excerpt: beginning(excerpt),
+        width: unknown.chars().count().min(MOST_EXCERPT),
     }
 }
 
 /// A place in the rules file, for messages made after loading.
-pub(super) fn at(rules: &CompiledRules, at: Place, message: String) -> Diagnostic {
-    let lines: Vec<&str> = rules.source.lines().collect();
-    diagnostic(&rules.file, &lines, &Note { at, message, help: String::new() })
+pub(super) fn at(file: &str, lines: &[&str], at: Place, message: String) -> Diagnostic {
+    diagnostic(file, lines, &Note { at, message, help: String::new() })
 }
 
 #[cfg(test)]
@@ -317,5 +334,19 @@ mod tests {
         assert!(load(120).is_ok());
         let refused = load(119).unwrap_err();
         assert!(refused.to_string().contains("larger than 64 MiB together"), "{refused}");
+    }
+
+    #[test]
+    fn no_file_makes_its_own_report_large() {
+        let bad = "Bad Id, ".repeat(3_000);
+        let yaml = format!("version: 1\nrules:\n  - id: a\n    wen: [{bad}]\n    when: x\n");
+        let many = format!("version: 1\nrules:\n{}", "  - id: Bad Id\n".repeat(3_000));
+        for (yaml, most) in [(yaml, 10), (many, MOST_TOLD)] {
+            let mistakes = load_str("r.yaml", &yaml, Path::new("/nowhere")).unwrap_err().mistakes;
+            assert!((1..=most).contains(&mistakes.len()), "{}", mistakes.len());
+            let longest = mistakes.iter().map(|mistake| mistake.excerpt.chars().count()).max();
+            assert!(longest <= Some(MOST_EXCERPT + 1));
+            assert!(mistakes.iter().all(|mistake| mistake.to_string().len() < 4_000));
+        }
     }
 }

@@ -12,6 +12,8 @@ use granit_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
 /// The most values in one file. A list of 100,000 phrases written inline fits.
 const MAX_NODES: usize = 1_000_000;
+/// A text that an alias copies counts as one more value for so many of its bytes.
+const COPIED_BYTES: usize = 64;
 const MAX_DEPTH: usize = 64;
 
 /// Where a value stands: 1-based line and column, and how many characters of the line it fills.
@@ -60,6 +62,20 @@ pub(crate) struct Key {
 }
 
 impl Node {
+    /// How many values there are in it, long texts counting more.
+    fn weight(&self) -> usize {
+        1 + match &self.value {
+            Value::Text(text) => text.len() / COPIED_BYTES,
+            Value::List(items) => items.iter().map(Self::weight).sum(),
+            Value::Map(fields) => {
+                let field =
+                    |(key, node): &(Key, Self)| key.name.len() / COPIED_BYTES + node.weight();
+                fields.iter().map(field).sum()
+            }
+            _ => 0,
+        }
+    }
+
     /// What the value is, for a message.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
@@ -91,7 +107,7 @@ pub(crate) fn parse(yaml: &str) -> Result<Node, Broken> {
             Event::StreamEnd => break,
             Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
             _ if root.is_some() => return Err(broken(span, "a second document: one is read")),
-            event => root = Some(reader.node(event, span, 0)?.0),
+            event => root = Some(reader.node(event, span, 0)?),
         }
     }
     Ok(root.unwrap_or(Node { value: Value::Null, at: Place { line: 1, column: 1, width: 1 } }))
@@ -119,18 +135,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value that an event begins, and how many values it holds.
-    fn node(
-        &mut self,
-        event: Event<'a>,
-        span: Span,
-        depth: usize,
-    ) -> Result<(Node, usize), Broken> {
+    /// The value that an event begins.
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Broken> {
         if depth > MAX_DEPTH {
             return Err(broken(span, "nested too deeply"));
         }
         self.count(1, span)?;
-        let before = self.nodes;
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_tag(tag.is_some(), span)?;
@@ -145,21 +155,19 @@ impl<'a> Reader<'a> {
                 (self.map(depth)?, anchor)
             }
             Event::Alias(id) => {
-                let (node, size) =
-                    self.anchors.get(&id).cloned().ok_or_else(|| {
-                        broken(span, "an alias to a value that is not complete here")
-                    })?;
-                self.count(size, span)?;
-                return Ok((Node { at: Place::of(span), ..node }, size));
+                let known = self.anchors.get(&id).map(|(_, weight)| *weight);
+                let incomplete = "an alias to a value that is not complete here";
+                self.count(known.ok_or_else(|| broken(span, incomplete))?, span)?;
+                let (node, _) = &self.anchors[&id];
+                return Ok(Node { at: Place::of(span), ..node.clone() });
             }
             _ => return Err(broken(span, "a value is missing")),
         };
         let node = Node { value, at: Place::of(span) };
-        let size = 1 + self.nodes - before;
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(anchor, (node.clone(), node.weight()));
         }
-        Ok((node, size))
+        Ok(node)
     }
 
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), Broken> {
@@ -177,7 +185,7 @@ impl<'a> Reader<'a> {
             if matches!(event, Event::SequenceEnd) {
                 return Ok(Value::List(items));
             }
-            items.push(self.node(event, span, depth + 1)?.0);
+            items.push(self.node(event, span, depth + 1)?);
         }
     }
 
@@ -198,7 +206,7 @@ impl<'a> Reader<'a> {
                 return Err(Broken { at, message });
             }
             let (event, span) = self.next()?;
-            let (node, _) = self.node(event, span, depth + 1)?;
+            let node = self.node(event, span, depth + 1)?;
             fields.push((Key { name: name.into_owned(), at }, node));
         }
     }
@@ -269,5 +277,12 @@ mod tests {
         let lines: String = (1..20).map(line).collect::<Vec<_>>().concat();
         let yaml = format!("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n{lines}");
         assert!(parse(&yaml).unwrap_err().message.contains("million"));
+        // Neither can copies of one long text.
+        let long = |copies: usize| {
+            let text = "x".repeat(100_000);
+            parse(&format!("a: &a {text}\nb: [{}]\n", vec!["*a"; copies].join(",")))
+        };
+        assert!(long(100).is_ok());
+        assert!(long(1_000).unwrap_err().message.contains("million"));
     }
 }

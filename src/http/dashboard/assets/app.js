@@ -10,13 +10,15 @@
   const language = document.documentElement.lang;
   const clock = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
   const date = new Intl.DateTimeFormat(language, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+  const day = new Intl.DateTimeFormat(language, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
   const full = new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long' });
   function showTimes(within) {
-    const today = new Date().toDateString();
+    const now = new Date();
     for (const time of all('time[datetime]:not([title])', within)) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
-      time.textContent = (at.toDateString() === today ? clock : date).format(at);
+      const short = at.toDateString() === now.toDateString() ? clock : at.getFullYear() === now.getFullYear() ? date : day;
+      time.textContent = short.format(at);
       time.title = full.format(at);
     }
   }
