@@ -178,16 +178,16 @@ impl App {
             .repair
             .then(|| start_repair(config, &store, &intake, &worker, &clock))
             .transpose()?;
-        let webhook = Webhook {
-            intake: Arc::clone(&intake),
+        let terms = http::Terms {
+            path: config.server.callback_path.clone(),
             max_body_bytes: config.server.max_body_bytes,
             body_timeout: Duration::from_millis(config.server.body_timeout_ms),
             answer_timeout: Duration::from_millis(config.server.answer_timeout_ms),
         };
-        let routes = http::callback_routes(&config.server.callback_path, webhook);
+        let webhook = Arc::new(Webhook::new(Arc::clone(&intake), terms));
         let callbacks = Listener::start(
             callbacks,
-            routes,
+            move |request| Arc::clone(&webhook).answer(request),
             limits(&config.server, http::callback_wording, callback_certificate),
         )?;
         let sweeper = Arc::new(Sweeper::new(Arc::clone(&store) as _, Arc::clone(&clock)));
@@ -233,7 +233,7 @@ impl App {
         let routes = http::admin_routes(admin, access);
         let admin = Listener::start(
             admin_socket,
-            routes,
+            http::routed(routes),
             Limits {
                 names_peers: true,
                 ..limits(&config.server, http::admin_wording, admin_certificate)

@@ -29,6 +29,7 @@ const LAYERS: &[(&str, u8)] = &[
 /// Crates that few modules may name, so that they can be replaced in one place.
 const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
+    ("rusqlite", &["store"]),
     ("governor", &["worker"]),
     ("axum", &["http", "sim"]),
     ("utoipa", &["http", "rules", "sweep", "backtest"]),

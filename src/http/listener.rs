@@ -11,19 +11,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use super::guesses::Peer;
 use super::timed::{Patience, Timed};
@@ -64,12 +62,17 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Serves routes on a socket that is bound.
-    pub fn start(listener: TcpListener, routes: Router, limits: Limits) -> io::Result<Self> {
+    /// Answers what is asked for on a socket that is bound.
+    pub fn start<A, F, B>(listener: TcpListener, answer: A, limits: Limits) -> io::Result<Self>
+    where
+        A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+    {
         let address = listener.local_addr()?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let stop_timeout = limits.stop_timeout;
-        tasks.spawn(accept(listener, routes, limits, stop.clone(), tasks.clone()));
+        tasks.spawn(accept(listener, answer, limits, stop.clone(), tasks.clone()));
         tasks.close();
         Ok(Self { address, stop, tasks, stop_timeout })
     }
@@ -89,13 +92,17 @@ impl Listener {
     }
 }
 
-async fn accept(
+async fn accept<A, F, B>(
     listener: TcpListener,
-    routes: Router,
+    answer: A,
     limits: Limits,
     stop: CancellationToken,
     tasks: TaskTracker,
-) {
+) where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     let connections = Arc::new(Semaphore::new(limits.connections));
     loop {
         let accepted = tokio::select! {
@@ -108,8 +115,7 @@ async fn accept(
                 // Answers are small and single: waiting to fill a segment would only delay them.
                 let _ = stream.set_nodelay(true);
                 let peer = limits.names_peers.then(|| Peer(peer.ip()));
-                let routes = Routes { routes: routes.clone(), peer };
-                let served = meet(stream, routes, limits.clone(), stop.clone());
+                let served = meet(stream, peer, answer.clone(), limits.clone(), stop.clone());
                 tasks.spawn(async move {
                     served.await;
                     drop(room);
@@ -133,18 +139,21 @@ async fn accept_one(
     Ok((stream, peer, room))
 }
 
-/// What a connection is served by.
-#[derive(Clone)]
-struct Routes {
-    routes: Router,
-    peer: Option<Peer>,
-}
-
 /// Greets a connection as its listener does, then serves it.
-async fn meet(stream: TcpStream, routes: Routes, limits: Limits, stop: CancellationToken) {
+async fn meet<A, F, B>(
+    stream: TcpStream,
+    peer: Option<Peer>,
+    answer: A,
+    limits: Limits,
+    stop: CancellationToken,
+) where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     let Limits { patience, wording, certificate, .. } = limits;
     let Some(certificate) = certificate else {
-        return serve(Worded::new(Timed::new(stream, patience), wording), routes, stop).await;
+        return serve(Worded::new(Timed::new(stream, patience), wording), peer, answer, stop).await;
     };
     // Until the first request there is no other patience.
     let greeting = certificate.acceptor().accept(stream);
@@ -152,7 +161,7 @@ async fn meet(stream: TcpStream, routes: Routes, limits: Limits, stop: Cancellat
     match stop.run_until_cancelled(greeting).await {
         None => {}
         Some(Ok(Ok(stream))) => {
-            serve(Worded::new(Timed::new(stream, patience), wording), routes, stop).await;
+            serve(Worded::new(Timed::new(stream, patience), wording), peer, answer, stop).await;
         }
         Some(broken) => {
             metrics::counter!("quell_tls_failures_total").increment(1);
@@ -166,11 +175,29 @@ fn why(error: Option<io::Error>) -> String {
     error.map(|error| error.to_string()).unwrap_or_default()
 }
 
-async fn serve<S>(stream: S, routes: Routes, stop: CancellationToken)
+async fn serve<S, A, F, B>(stream: S, peer: Option<Peer>, answer: A, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    let answering = service_fn(|request| answer(routes.clone(), request));
+    let answering = service_fn(|mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let answered = answer(request);
+        async move {
+            let mut response = answered.await;
+            if chunked {
+                // A length beside it, which another reader may believe, was dropped before it got here.
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
     let connection = http1::Builder::new()
         // Patience is the stream's; see there why not hyper's.
         .header_read_timeout(None)
@@ -188,21 +215,4 @@ where
         // Clients go away as they like.
         tracing::debug!(error = %error, "a connection broke");
     }
-}
-
-async fn answer(
-    routes: Routes,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let Routes { routes, peer } = routes;
-    if let Some(peer) = peer {
-        request.extensions_mut().insert(peer);
-    }
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = routes.oneshot(request.map(Body::new)).await?;
-    if chunked {
-        // A length beside it, which another reader may believe, was dropped before it got here.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
 }

@@ -1,7 +1,7 @@
 //! The listeners: one for Chat, one for the people who run quell.
 //!
-//! All routes stand here. Layers, outermost first: panics become 500; the callback answers in Chat's
-//! JSON shape whatever happens.
+//! The operators' routes stand here. Layers, outermost first: panics become 500. Callbacks have a single
+//! place to go to, see `webhook`.
 
 mod access;
 mod admin;
@@ -20,16 +20,17 @@ pub mod tls;
 mod webhook;
 mod worded;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::pin::Pin;
 
 use axum::Extension;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::post;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
-
-use crate::intake::Intake;
 
 pub use access::Access;
 pub use admin::{Admin, ApiLimits, NotReloaded, Operator};
@@ -37,30 +38,11 @@ pub use api::openapi;
 pub use problem::wording as admin_wording;
 pub use telemetry::{Telemetry, telemetry};
 pub use timed::Patience;
-pub use webhook::wording as callback_wording;
+pub use webhook::{Answer, Terms, Webhook, wording as callback_wording};
 pub use worded::Wording;
 
 /// Streams of events that may be open at a time, of the API and of the dashboard.
 const API_STREAMS: usize = 32;
-
-/// What the callback listener needs.
-#[derive(Clone)]
-pub struct Webhook {
-    pub intake: Arc<Intake>,
-    pub max_body_bytes: usize,
-    pub body_timeout: Duration,
-    pub answer_timeout: Duration,
-}
-
-/// The listener that Chat calls.
-pub fn callback_routes(path: &str, webhook: Webhook) -> Router {
-    Router::new()
-        .route(path, post(webhook::callback))
-        .fallback(webhook::not_found)
-        .method_not_allowed_fallback(webhook::method_not_allowed)
-        .layer(CatchPanicLayer::custom(webhook::panicked))
-        .with_state(webhook)
-}
 
 /// The listener for operators, probes and metrics.
 pub fn admin_routes(admin: Admin, access: Access) -> Router {
@@ -77,4 +59,17 @@ pub fn admin_routes(admin: Admin, access: Access) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))
+}
+
+/// What answers by routes.
+pub fn routed(
+    routes: Router,
+) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send>> + Clone {
+    move |request| {
+        let routes = routes.clone();
+        Box::pin(async move {
+            let answered = routes.oneshot(request.map(Body::new)).await;
+            answered.unwrap_or_else(|never| match never {})
+        })
+    }
 }

@@ -1,11 +1,12 @@
 //! [`Allowances`] on SQLite: one row of `meta`, since they are few and always read together.
 
 use async_trait::async_trait;
+use rusqlite::params;
 use serde_json::json;
 use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnection;
 
 use super::Sqlite;
+use super::connection::Connection;
 use super::control::record_act;
 use super::open::unavailable;
 use super::past::Reader;
@@ -50,19 +51,18 @@ fn parse(text: Option<String>) -> Result<Vec<Allowance>, Error> {
         .map_err(|error| Error::Unavailable(format!("the allowances cannot be read: {error}")))
 }
 
-async fn read_in(connection: &mut SqliteConnection) -> Result<Vec<Allowance>, Error> {
-    let text: Option<String> =
-        sqlx::query_scalar(ALL).fetch_optional(connection).await.map_err(unavailable)?;
+fn read_in(connection: &Connection) -> Result<Vec<Allowance>, Error> {
+    let text: Option<String> = connection.first(ALL, [])?;
     parse(text)
 }
 
-async fn write_in(connection: &mut SqliteConnection, all: &[Allowance]) -> Result<(), Error> {
-    sqlx::query("insert or replace into meta (name, value) values ('allowances', ?)")
-        .bind(json!(all).to_string())
-        .execute(connection)
-        .await
+fn write_in(connection: &Connection, all: &[Allowance]) -> Result<(), Error> {
+    connection
+        .execute(
+            "insert or replace into meta (name, value) values ('allowances', ?)",
+            params![json!(all).to_string()],
+        )
         .map(drop)
-        .map_err(unavailable)
 }
 
 struct Allow {
@@ -70,12 +70,11 @@ struct Allow {
     allowance: NewAllowance,
 }
 
-#[async_trait]
 impl Operation for Allow {
     /// That there are too many is an answer, not a failed transaction.
     type Answer = Result<Allowance, Error>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
-        let mut all = read_in(writing.connection).await?;
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
+        let mut all = read_in(writing.connection)?;
         let NewAllowance { kind, value, rule, note } = &self.allowance;
         let same = |known: &&Allowance| {
             known.kind == *kind && known.value == *value && known.rule == *rule
@@ -98,14 +97,14 @@ impl Operation for Allow {
                     at: self.by.at,
                 };
                 all.push(made.clone());
-                write_in(writing.connection, &all).await?;
+                write_in(writing.connection, &all)?;
                 made
             }
         };
         let detail = json!({
             "id": made.id, "kind": kind, "value": value, "rule": rule, "note": note,
         });
-        record_act(writing.connection, &self.by, "allow", &detail.to_string()).await?;
+        record_act(writing.connection, &self.by, "allow", &detail.to_string())?;
         Ok(Ok(made))
     }
 }
@@ -116,19 +115,18 @@ struct Disallow {
     id: i64,
 }
 
-#[async_trait]
 impl Operation for Disallow {
     type Answer = bool;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
-        let mut all = read_in(writing.connection).await?;
+    fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let mut all = read_in(writing.connection)?;
         let meant = |known: &Allowance| known.id == self.id && known.kind == self.kind;
         let Some(place) = all.iter().position(meant) else { return Ok(false) };
         let taken = all.remove(place);
-        write_in(writing.connection, &all).await?;
+        write_in(writing.connection, &all)?;
         let detail = json!({
             "id": taken.id, "kind": taken.kind, "value": taken.value, "rule": taken.rule,
         });
-        record_act(writing.connection, &self.by, "disallow", &detail.to_string()).await?;
+        record_act(writing.connection, &self.by, "disallow", &detail.to_string())?;
         Ok(true)
     }
 }

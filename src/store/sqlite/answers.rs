@@ -1,6 +1,7 @@
 //! [`Answers`] on SQLite: rows of `meta`, since there are few and they soon go.
 
 use async_trait::async_trait;
+use rusqlite::params;
 use serde_json::{Value, json};
 use sqlx::Row;
 
@@ -53,18 +54,17 @@ struct Remember {
     since: Timestamp,
 }
 
-#[async_trait]
 impl Operation for Remember {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        Forget { before: self.since }.run(writing).await?;
-        sqlx::query("insert or replace into meta (name, value) values (?, ?)")
-            .bind(self.name.as_str())
-            .bind(self.value.as_str())
-            .execute(&mut *writing.connection)
-            .await
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        Forget { before: self.since }.run(writing)?;
+        writing
+            .connection
+            .execute(
+                "insert or replace into meta (name, value) values (?, ?)",
+                params![self.name.as_str(), self.value.as_str()],
+            )
             .map(drop)
-            .map_err(unavailable)
     }
 }
 
@@ -72,18 +72,16 @@ struct Forget {
     before: Timestamp,
 }
 
-#[async_trait]
 impl Operation for Forget {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        sqlx::query(
-            "delete from meta where name >= 'answer:' and name < 'answer;'
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        writing
+            .connection
+            .execute(
+                "delete from meta where name >= 'answer:' and name < 'answer;'
              and json_extract(value, '$.at') < ?",
-        )
-        .bind(self.before.millis())
-        .execute(&mut *writing.connection)
-        .await
-        .map(drop)
-        .map_err(unavailable)
+                params![self.before.millis()],
+            )
+            .map(drop)
     }
 }

@@ -1,6 +1,7 @@
 //! [`Backfills`] on SQLite.
 
 use async_trait::async_trait;
+use rusqlite::params;
 use serde_json::json;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -78,11 +79,10 @@ struct StartBackfill {
     to: MsgSeq,
 }
 
-#[async_trait]
 impl Operation for StartBackfill {
     /// A refusal is an answer: the database is none the worse for it.
     type Answer = Result<i64, Error>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
         let at = self.by.at;
         let arrival = Arrival {
             group_id: &self.group,
@@ -92,32 +92,31 @@ impl Operation for StartBackfill {
             sent_at: at,
             content_hash: &[],
         };
-        let known = writing.conversations.of(writing.connection, &arrival).await?;
+        let known = writing.conversation(&arrival)?;
         if known.conversation.group_type.is_av_chat_room() {
             return Ok(Err(Error::Invalid(format!(
                 "{} is an AVChatRoom: Chat keeps no history of such groups",
                 self.group
             ))));
         }
-        let backfill_id: i64 = sqlx::query_scalar(
+        let backfill_id: i64 = writing.connection.value(
             "insert into backfills (conversation_id, from_seq, to_seq, next_seq, not_before, state,
                  requested_by, pages, recorded, recalls, attempts, due_at, created_at)
              values (?1, ?2, ?3, ?3, 0, 'running', 'operator:' || ?4, 0, 0, 0, 0, ?5, ?5)
              returning backfill_id",
-        )
-        .bind(known.conversation.conversation_id)
-        .bind(seq_to_i64(self.from))
-        .bind(seq_to_i64(self.to))
-        .bind(self.by.actor.as_str())
-        .bind(at.millis())
-        .fetch_one(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![
+                known.conversation.conversation_id,
+                seq_to_i64(self.from),
+                seq_to_i64(self.to),
+                self.by.actor.as_str(),
+                at.millis()
+            ],
+        )?;
         let detail = json!({
             "backfill": backfill_id, "group": self.group, "topic": self.topic, "from": self.from,
             "to": self.to,
         });
-        record_act(writing.connection, &self.by, "backfill", &detail.to_string()).await?;
+        record_act(writing.connection, &self.by, "backfill", &detail.to_string())?;
         Ok(Ok(backfill_id))
     }
 }
@@ -127,34 +126,25 @@ struct CancelBackfill {
     backfill_id: i64,
 }
 
-#[async_trait]
 impl Operation for CancelBackfill {
     type Answer = bool;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
-        let ended = sqlx::query(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let ended = writing.connection.execute(
             "update backfills set state = 'cancelled', reason = 'by ' || ?, finished_at = ?
              where backfill_id = ? and state = 'running'",
-        )
-        .bind(self.by.actor.as_str())
-        .bind(self.by.at.millis())
-        .bind(self.backfill_id)
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?
-        .rows_affected()
-            > 0;
+            params![self.by.actor.as_str(), self.by.at.millis(), self.backfill_id],
+        )? > 0;
         if ended {
             let detail = json!({ "backfill": self.backfill_id }).to_string();
-            record_act(writing.connection, &self.by, "backfill cancelled", &detail).await?;
+            record_act(writing.connection, &self.by, "backfill cancelled", &detail)?;
         }
         Ok(ended)
     }
 }
 
-#[async_trait]
 impl Operation for BackfillStep {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
         let at = self.at.millis();
         let (state, next, reason, due_at, failed) = match &self.outcome {
             StepOutcome::Next(next) => ("running", Some(*next), None, at, false),
@@ -164,35 +154,29 @@ impl Operation for BackfillStep {
             }
             StepOutcome::Failed(why) => ("failed", None, Some(why.as_str()), at, true),
         };
-        sqlx::query(
+        writing.connection.execute(
             "update backfills set state = ?2, next_seq = coalesce(?3, next_seq), reason = ?4,
                  due_at = ?5, attempts = iif(?6, attempts + 1, 0), pages = pages + 1,
                  recorded = recorded + ?7, recalls = recalls + ?8,
                  finished_at = iif(?2 = 'running', null, ?9)
              where backfill_id = ?1 and state = 'running'",
-        )
-        .bind(self.backfill_id)
-        .bind(state)
-        .bind(next.map(seq_to_i64))
-        .bind(reason)
-        .bind(due_at)
-        .bind(failed)
-        .bind(self.recorded)
-        .bind(self.recalls)
-        .bind(at)
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![
+                self.backfill_id,
+                state,
+                next.map(seq_to_i64),
+                reason,
+                due_at,
+                failed,
+                self.recorded,
+                self.recalls,
+                at
+            ],
+        )?;
         // What quell looked up by itself and found nothing in is not worth a row.
-        sqlx::query(
+        writing.connection.execute(
             "delete from backfills where backfill_id = ? and requested_by = ? and state = 'done'
                  and recorded = 0",
-        )
-        .bind(self.backfill_id)
-        .bind(QUELL)
-        .execute(&mut *writing.connection)
-        .await
-        .map(drop)
-        .map_err(unavailable)
+            params![self.backfill_id, QUELL],
+        ).map(drop)
     }
 }

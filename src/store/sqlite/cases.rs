@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::Sqlite;
+use super::keys::{keyed, message_of};
 use super::open::unavailable;
 use super::past::Reader;
 use super::stretches::Stretches;
@@ -137,10 +138,12 @@ impl Cases for Reader {
     async fn around(&self, message: i64, side: usize) -> Result<(Vec<Case>, Vec<Case>), Error> {
         let ids = |beside: &str, order: &str| {
             let sql = format!(
-                "select n.message_id from messages m
-                 join messages n on n.conversation_id = m.conversation_id
-                   and n.msg_seq {beside} m.msg_seq
-                 where m.message_id = ? order by n.msg_seq {order} limit {side}"
+                "select message_id from ({}) order by msg_seq {order} limit {side}",
+                keyed(
+                    "(select conversation_id from messages where message_id = ?1)",
+                    &format!("{beside} (select msg_seq from messages where message_id = ?1)"),
+                    &format!("order by msg_seq {order} limit {side}"),
+                )
             );
             let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(message);
             query.fetch_all(&self.pool)
@@ -152,17 +155,7 @@ impl Cases for Reader {
     }
 
     async fn find(&self, group: &str, topic: &str, seq: MsgSeq) -> Result<Option<i64>, Error> {
-        sqlx::query_scalar(
-            "select m.message_id from conversations c
-             join messages m on m.conversation_id = c.conversation_id and m.msg_seq = ?
-             where c.group_id = ? and c.topic_id = ? order by c.incarnation desc limit 1",
-        )
-        .bind(i64::try_from(seq).unwrap_or(i64::MAX))
-        .bind(group)
-        .bind(topic)
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(unavailable)
+        message_of(&self.pool, group, topic, seq).await
     }
 
     async fn named(&self, word: &str) -> Result<NameOf, Error> {

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
 use super::Sqlite;
+use super::connection::{Aside, Connection};
 use super::open::unavailable;
 use super::past::Reader;
 use crate::store::{Chain, Disagreement, Error, Verified};
@@ -20,6 +20,8 @@ use crate::store::{Chain, Disagreement, Error, Verified};
 pub(super) const SPAN: i64 = 256;
 /// Of a salt, and of a digest over a content.
 pub(super) const SALT: usize = 16;
+/// Columns of [`Kind::select_hits`].
+const HIT_COLUMNS: usize = 6;
 /// Findings that are kept.
 const MOST_FINDINGS: usize = 100;
 
@@ -101,6 +103,16 @@ impl Kind {
         }
     }
 
+    /// How many columns [`Self::select`] has.
+    fn columns(self) -> usize {
+        match self {
+            Self::Messages => 15,
+            Self::Conflicts => 13,
+            Self::Calls => 9,
+            Self::Operations => 5,
+        }
+    }
+
     /// The hits of rows from ?1 up to and with ?2.
     fn select_hits(self) -> Option<&'static str> {
         match self {
@@ -132,65 +144,60 @@ pub(super) struct Seen {
 }
 
 /// Adds a value with what it is and how long.
-fn add(into: &mut impl FnMut(&[u8]), row: &SqliteRow, at: usize) {
-    if let Ok(Some(number)) = row.try_get::<Option<i64>, _>(at) {
-        into(b"i");
-        into(&number.to_le_bytes());
-    } else if let Ok(Some(text)) = row.try_get::<Option<&str>, _>(at) {
-        into(b"t");
-        into(&(text.len() as u64).to_le_bytes());
-        into(text.as_bytes());
-    } else {
-        into(b"n");
+fn add(into: &mut impl FnMut(&[u8]), value: ValueRef<'_>) {
+    match value {
+        ValueRef::Integer(number) => {
+            into(b"i");
+            into(&number.to_le_bytes());
+        }
+        ValueRef::Text(text) => {
+            into(b"t");
+            into(&(text.len() as u64).to_le_bytes());
+            into(text);
+        }
+        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => into(b"n"),
     }
 }
 
 /// The rows of a run of ids.
-pub(super) async fn rows(
-    connection: &mut SqliteConnection,
+pub(super) fn rows(
+    connection: &Connection,
     kind: Kind,
     from: i64,
     to: i64,
 ) -> Result<Vec<Seen>, Error> {
     let mut hits: HashMap<i64, Sha256> = HashMap::new();
     if let Some(sql) = kind.select_hits() {
-        let found = sqlx::query(AssertSqlSafe(sql))
-            .bind(from)
-            .bind(to)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(unavailable)?;
-        for row in &found {
-            let digest = hits.entry(row.get(0)).or_default();
-            (1..row.len()).for_each(|at| add(&mut |bytes| digest.update(bytes), row, at));
-        }
+        connection.each(sql, [from, to], |row| {
+            let digest = hits.entry(row.get(0)?).or_default();
+            for at in 1..HIT_COLUMNS {
+                add(&mut |bytes| digest.update(bytes), row.get_ref(at)?);
+            }
+            Ok(())
+        })?;
     }
-    let found = sqlx::query(AssertSqlSafe(kind.select()))
-        .bind(from)
-        .bind(to)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(unavailable)?;
-    let seen = found.iter().map(|row| {
-        let id: i64 = row.get(0);
-        let written = if kind.has_content() { 4 } else { 0 };
-        let stays = row.len() - written;
+    let written = if kind.has_content() { 4 } else { 0 };
+    let stays = kind.columns() - written;
+    connection.rows(kind.select(), [from, to], |row| {
+        let id: i64 = row.get(0)?;
         let mut facts = Sha256::new();
         facts.update([kind as u8]);
-        (0..stays).for_each(|at| add(&mut |bytes| facts.update(bytes), row, at));
+        for at in 0..stays {
+            add(&mut |bytes| facts.update(bytes), row.get_ref(at)?);
+        }
         if let Some(hits) = hits.remove(&id) {
             facts.update(hits.finalize());
         }
         let mut content = Vec::new();
-        (stays..row.len())
-            .for_each(|at| add(&mut |bytes| content.extend_from_slice(bytes), row, at));
+        for at in stays..stays + written {
+            add(&mut |bytes| content.extend_from_slice(bytes), row.get_ref(at)?);
+        }
         // A message without text has a body.
         let erased = written > 0
-            && row.get::<&str, _>(stays).is_empty()
-            && row.get::<Option<&str>, _>(stays + 1).is_none();
-        Seen { id, facts: facts.finalize().into(), content, erased }
-    });
-    Ok(seen.collect())
+            && row.get_ref(stays)?.as_str().is_ok_and(str::is_empty)
+            && row.get_ref(stays + 1)? == ValueRef::Null;
+        Ok(Seen { id, facts: facts.finalize().into(), content, erased })
+    })
 }
 
 /// The digest of a content under a salt.
@@ -296,7 +303,9 @@ impl Chain for Reader {
         head: Option<&str>,
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<Verified, Error> {
-        Check::new(&self.pool, head, progress).run().await
+        let file = self.pool.connect_options().get_filename().to_path_buf();
+        let reading = Aside::new(Connection::open_to_read(&file)?);
+        Check::new(reading, head, progress).run().await
     }
 
     async fn head(&self) -> Result<String, Error> {
@@ -319,7 +328,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// A comparison under way.
 struct Check<'a> {
-    pool: &'a SqlitePool,
+    reading: Aside,
     wanted: Option<String>,
     progress: &'a mut (dyn FnMut(u64) + Send),
     found: Verified,
@@ -328,51 +337,72 @@ struct Check<'a> {
     next: HashMap<Kind, i64>,
 }
 
-/// A link as it stands in the table.
+/// A link as it stands in the table, with the rows that it covers as they stand in theirs.
 struct Kept {
     link: i64,
-    kind: Kind,
+    kind: i64,
     from: i64,
     to: i64,
-    rows: i64,
+    count: i64,
+    at: i64,
     salts: Vec<u8>,
     digests: Vec<u8>,
     root: Vec<u8>,
+    hash: Vec<u8>,
     pruned: bool,
+    rows: Vec<Seen>,
+}
+
+/// The first link behind another one.
+fn next_link(connection: &Connection, link: i64) -> Result<Option<Kept>, Error> {
+    let kept = connection.row(
+        "select link_id, kind, from_id, to_id, row_count, made_at, salts, digests, root, hash,
+             pruned_before is not null
+         from chain where link_id > ? order by link_id limit 1",
+        [link],
+        |row| {
+            Ok(Kept {
+                link: row.get(0)?,
+                kind: row.get(1)?,
+                from: row.get(2)?,
+                to: row.get(3)?,
+                count: row.get(4)?,
+                at: row.get(5)?,
+                salts: row.get::<_, Option<_>>(6)?.unwrap_or_default(),
+                digests: row.get::<_, Option<_>>(7)?.unwrap_or_default(),
+                root: row.get(8)?,
+                hash: row.get(9)?,
+                pruned: row.get(10)?,
+                rows: Vec::new(),
+            })
+        },
+    )?;
+    let Some(mut kept) = kept else { return Ok(None) };
+    if let Some(kind) = Kind::of(kept.kind) {
+        kept.rows = rows(connection, kind, kept.from, kept.to)?;
+    }
+    Ok(Some(kept))
 }
 
 impl<'a> Check<'a> {
-    fn new(
-        pool: &'a SqlitePool,
-        head: Option<&str>,
-        progress: &'a mut (dyn FnMut(u64) + Send),
-    ) -> Self {
+    fn new(reading: Aside, head: Option<&str>, progress: &'a mut (dyn FnMut(u64) + Send)) -> Self {
         let wanted = head.map(str::to_ascii_lowercase);
         let (found, before, next) = (Verified::default(), Vec::new(), HashMap::new());
-        Self { pool, wanted, progress, found, before, next }
+        Self { reading, wanted, progress, found, before, next }
     }
 
     async fn run(mut self) -> Result<Verified, Error> {
         let mut known = self.wanted.is_none();
         let mut link = 0;
         // A read of its own for each link: a long one would keep the log from being cut back.
-        while let Some(row) = sqlx::query(
-            "select link_id, kind, from_id, to_id, row_count, made_at, salts, digests, root, hash,
-                 pruned_before is not null
-             from chain where link_id > ? order by link_id limit 1",
-        )
-        .bind(link)
-        .fetch_optional(self.pool)
-        .await
-        .map_err(unavailable)?
-        {
+        while let Some(kept) = self.reading.ask(move |reading| next_link(reading, link)).await? {
             let expected = link + 1;
-            link = row.get(0);
+            link = kept.link;
             if link != expected {
                 self.find(expected, format!("links {expected} to {} are gone", link - 1));
             }
             self.found.links += 1;
-            self.one(link, &row).await?;
+            self.one(&kept);
             known |= self.wanted.as_deref() == Some(hex(&self.before).as_str());
             (self.progress)(self.found.rows);
         }
@@ -383,18 +413,14 @@ impl<'a> Check<'a> {
         self.found.head = hex(&self.before);
         for kind in Kind::ALL {
             let (table, id) = kind.table();
-            let sql = format!("select count(*) from {table} not indexed where {id} >= ?");
-            let behind: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
-                .bind(self.next.get(&kind).copied().unwrap_or(1))
-                .fetch_one(self.pool)
-                .await
-                .map_err(unavailable)?;
+            let next = self.next.get(&kind).copied().unwrap_or(1);
+            let ask = move |reading: &Connection| {
+                let behind = format!("select count(*) from {table} not indexed where {id} >= ?");
+                let before = format!("select count(*) from {table} not indexed where {id} < 1");
+                Ok((reading.value::<i64>(&behind, [next])?, reading.value::<i64>(&before, [])?))
+            };
+            let (behind, before) = self.reading.ask(ask).await?;
             self.found.behind += u64::try_from(behind).unwrap_or(0);
-            let sql = format!("select count(*) from {table} not indexed where {id} < 1");
-            let before: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
-                .fetch_one(self.pool)
-                .await
-                .map_err(unavailable)?;
             if before > 0 {
                 self.find(link, format!("{before} rows of {table} stand before the chain"));
             }
@@ -408,74 +434,63 @@ impl<'a> Check<'a> {
         }
     }
 
-    async fn one(&mut self, link: i64, row: &SqliteRow) -> Result<(), Error> {
-        let stated: Vec<u8> = row.get(9);
-        let Some(kind) = Kind::of(row.get(1)) else {
-            self.find(link, "covers a kind of rows that there is not".to_owned());
-            self.before = stated;
-            return Ok(());
-        };
-        let kept = Kept {
-            link,
-            kind,
-            from: row.get(2),
-            to: row.get(3),
-            rows: row.get(4),
-            salts: row.get::<Option<Vec<u8>>, _>(6).unwrap_or_default(),
-            digests: row.get::<Option<Vec<u8>>, _>(7).unwrap_or_default(),
-            root: row.get(8),
-            pruned: row.get(10),
+    fn one(&mut self, kept: &Kept) {
+        let Some(kind) = Kind::of(kept.kind) else {
+            self.find(kept.link, "covers a kind of rows that there is not".to_owned());
+            self.before.clone_from(&kept.hash);
+            return;
         };
         let range = (kept.from, kept.to);
-        if hash(&self.before, kind as i64, range, kept.rows, row.get(5), &kept.root)[..] != stated {
-            self.find(link, "does not follow from the link before it".to_owned());
+        let hash = hash(&self.before, kept.kind, range, kept.count, kept.at, &kept.root);
+        if hash[..] != kept.hash {
+            self.find(kept.link, "does not follow from the link before it".to_owned());
         }
-        self.before = stated;
+        self.before.clone_from(&kept.hash);
         let begins = self.next.insert(kind, kept.to + 1);
         if begins.unwrap_or(1) != kept.from {
-            self.find(link, format!("does not begin where the link before it ends: {}", kept.from));
+            self.find(
+                kept.link,
+                format!("does not begin where the link before it ends: {}", kept.from),
+            );
         }
-        self.rows(&kept).await
+        self.rows(kind, kept);
     }
 
     /// Compares the rows that a link covers with what it says of them.
-    async fn rows(&mut self, kept: &Kept) -> Result<(), Error> {
-        let (table, _) = kept.kind.table();
+    fn rows(&mut self, kind: Kind, kept: &Kept) {
+        let (table, _) = kind.table();
         let range = format!("{table} {} to {}", kept.from, kept.to);
-        let mut connection = self.pool.acquire().await.map_err(unavailable)?;
-        let rows = rows(&mut connection, kept.kind, kept.from, kept.to).await?;
-        drop(connection);
-        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let count = i64::try_from(kept.rows.len()).unwrap_or(i64::MAX);
         if kept.pruned {
-            self.found.pruned += u64::try_from(kept.rows).unwrap_or(0);
+            self.found.pruned += u64::try_from(kept.count).unwrap_or(0);
             if count > 0 {
                 self.find(kept.link, format!("{range} were pruned, and {count} are there"));
             }
-            return Ok(());
+            return;
         }
-        self.found.rows += rows.len() as u64;
-        if count != kept.rows {
-            self.find(kept.link, format!("{range}: {count} rows where {} were chained", kept.rows));
+        self.found.rows += kept.rows.len() as u64;
+        if count != kept.count {
+            let what = format!("{range}: {count} rows where {} were chained", kept.count);
+            self.find(kept.link, what);
         }
         let mut root = Sha256::new();
-        for row in &rows {
-            let digest = self.content(kept, row);
+        for row in &kept.rows {
+            let digest = self.content(kind, kept, row);
             root.update(row.facts);
             root.update(digest);
         }
-        if root.finalize()[..] != kept.root && count == kept.rows {
+        if root.finalize()[..] != kept.root && count == kept.count {
             self.find(kept.link, format!("{range}: a row was changed"));
         }
-        Ok(())
     }
 
     /// The digest that a row's content has, or had before it was erased.
-    fn content(&mut self, kept: &Kept, row: &Seen) -> [u8; SALT] {
+    fn content(&mut self, kind: Kind, kept: &Kept, row: &Seen) -> [u8; SALT] {
         let mut digest = [0; SALT];
-        if !kept.kind.has_content() {
+        if !kind.has_content() {
             return digest;
         }
-        let (table, _) = kept.kind.table();
+        let (table, _) = kind.table();
         let place = usize::try_from(row.id - kept.from).unwrap_or(0) * SALT;
         let part = |blob: &[u8]| blob.get(place..place + SALT).map(<[u8]>::to_vec);
         if let Some(stated) = part(&kept.digests) {

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use rusqlite::params;
 use serde_json::json;
 use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
 
 use super::Sqlite;
+use super::connection::Connection;
 use super::jobs::{queued_job, select_queued};
 use super::open::unavailable;
 use super::writer::{Operation, Writing};
@@ -69,21 +70,18 @@ impl Control for Sqlite {
 }
 
 /// Records an act.
-pub(super) async fn record_act(
-    connection: &mut SqliteConnection,
+pub(super) fn record_act(
+    connection: &Connection,
     by: &By,
     act: &str,
     detail: &str,
 ) -> Result<(), Error> {
-    sqlx::query("insert into operations (actor, act, detail, at) values (?, ?, ?, ?)")
-        .bind(by.actor.as_str())
-        .bind(act)
-        .bind(detail)
-        .bind(by.at.millis())
-        .execute(connection)
-        .await
+    connection
+        .execute(
+            "insert into operations (actor, act, detail, at) values (?, ?, ?, ?)",
+            params![by.actor.as_str(), act, detail, by.at.millis()],
+        )
         .map(drop)
-        .map_err(unavailable)
 }
 
 struct SetPaused {
@@ -91,19 +89,19 @@ struct SetPaused {
     paused: bool,
 }
 
-#[async_trait]
 impl Operation for SetPaused {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        let query = if self.paused {
-            sqlx::query("insert or replace into meta (name, value) values ('paused', ?)")
-                .bind(json!({ "by": self.by.actor, "at": self.by.at }).to_string())
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        if self.paused {
+            writing.connection.execute(
+                "insert or replace into meta (name, value) values ('paused', ?)",
+                params![json!({ "by": self.by.actor, "at": self.by.at }).to_string()],
+            )?;
         } else {
-            sqlx::query("delete from meta where name = 'paused'")
-        };
-        query.execute(&mut *writing.connection).await.map_err(unavailable)?;
+            writing.connection.execute("delete from meta where name = 'paused'", [])?;
+        }
         let act = if self.paused { "pause" } else { "resume" };
-        record_act(writing.connection, &self.by, act, "{}").await
+        record_act(writing.connection, &self.by, act, "{}")
     }
 }
 
@@ -122,53 +120,57 @@ const WHICH: &str = "
     and (?4 is null or sender = ?4)
     and (?5 is null or requested_by = 'rule:' || ?5)";
 
-#[async_trait]
 impl Operation for ChangeJobs {
     type Answer = u64;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
         let at = self.by.at.millis();
         // `or ignore`: a job that was given up may have been asked for again since, and there is one
         // unfinished job a message.
         let (set, from) = match self.change {
-            JobChange::Hold => ("state = 'held', reason = 'held by ' || ?6", "'pending', 'retry'"),
-            JobChange::Release => ("state = 'pending', reason = null, due_at = ?7", "'held'"),
+            JobChange::Hold => {
+                ("state = 'held', reason = 'held by ' || act.actor", "'pending', 'retry'")
+            }
+            JobChange::Release => ("state = 'pending', reason = null, due_at = act.at", "'held'"),
             JobChange::Cancel => (
-                "state = 'cancelled', reason = 'cancelled by ' || ?6, finished_at = ?7",
+                "state = 'cancelled', reason = 'cancelled by ' || act.actor, finished_at = act.at",
                 "'pending', 'retry', 'held'",
             ),
             JobChange::Retry => (
-                "state = 'pending', reason = null, failures = 0, due_at = ?7, finished_at = null",
+                "state = 'pending', reason = null, failures = 0, due_at = act.at,
+                 finished_at = null",
                 "'dead', 'refused'",
             ),
         };
         let sql = format!(
-            "update or ignore recall_jobs set {set} where state in ({from}) and {WHICH}
+            "update or ignore recall_jobs set {set} from (select ?6 as actor, ?7 as at) as act
+             where state in ({from}) and {WHICH}
              returning job_id"
         );
-        let changed: Vec<JobId> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-            .bind(json!(self.which.jobs).to_string())
-            .bind(self.which.group.as_deref())
-            .bind(self.which.topic.as_deref())
-            .bind(self.which.sender.as_deref())
-            .bind(self.which.rule.as_deref())
-            .bind(self.by.actor.as_str())
-            .bind(at)
-            .fetch_all(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
-        let in_calls = self.wish(writing).await?;
+        let changed: Vec<JobId> = writing.connection.values(
+            &sql,
+            params![
+                json!(self.which.jobs).to_string(),
+                self.which.group.as_deref(),
+                self.which.topic.as_deref(),
+                self.which.sender.as_deref(),
+                self.which.rule.as_deref(),
+                self.by.actor.as_str(),
+                at
+            ],
+        )?;
+        let in_calls = self.wish(writing)?;
         let count = changed.len() as u64 + in_calls;
         let detail = json!({
             "changed": count, "jobs": self.which.jobs, "group": self.which.group,
             "topic": self.which.topic, "sender": self.which.sender, "rule": self.which.rule,
         });
         let act = format!("jobs {}", self.change.as_str());
-        record_act(writing.connection, &self.by, &act, &detail.to_string()).await?;
+        record_act(writing.connection, &self.by, &act, &detail.to_string())?;
         match self.change {
             JobChange::Hold | JobChange::Cancel => {
                 writing.events.push(JobEvent::Withdrawn(changed));
             }
-            JobChange::Release | JobChange::Retry => announce(writing, &changed).await?,
+            JobChange::Release | JobChange::Retry => announce(writing, &changed)?,
         }
         Ok(count)
     }
@@ -177,7 +179,7 @@ impl Operation for ChangeJobs {
 impl ChangeJobs {
     /// Remembers what is wanted of jobs that are in a call at this moment: what the call did is done,
     /// but where it has to be repeated, that counts. Answers of how many.
-    async fn wish(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
+    fn wish(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
         let (wish, from) = match self.change {
             JobChange::Hold => (Some("held"), "wish is null"),
             JobChange::Cancel => (Some("cancelled"), "coalesce(wish, '') <> 'cancelled'"),
@@ -189,17 +191,19 @@ impl ChangeJobs {
              where state = 'leased' and {from} and {WHICH}
              returning job_id, lease"
         );
-        let leased: Vec<(JobId, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(json!(self.which.jobs).to_string())
-            .bind(self.which.group.as_deref())
-            .bind(self.which.topic.as_deref())
-            .bind(self.which.sender.as_deref())
-            .bind(self.which.rule.as_deref())
-            .bind(self.by.actor.as_str())
-            .bind(wish)
-            .fetch_all(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+        let leased = writing.connection.rows(
+            &sql,
+            params![
+                json!(self.which.jobs).to_string(),
+                self.which.group.as_deref(),
+                self.which.topic.as_deref(),
+                self.which.sender.as_deref(),
+                self.which.rule.as_deref(),
+                self.by.actor.as_str(),
+                wish
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         let count = leased.len() as u64;
         if wish.is_some() {
             writing.events.push(JobEvent::Unwanted(leased));
@@ -209,17 +213,14 @@ impl ChangeJobs {
 }
 
 /// Tells the worker of jobs that wait again.
-pub(super) async fn announce(writing: &mut Writing<'_>, jobs: &[JobId]) -> Result<(), Error> {
+pub(super) fn announce(writing: &mut Writing<'_>, jobs: &[JobId]) -> Result<(), Error> {
     let sql =
         select_queued("", "where j.job_id in (select value from json_each(?)) order by j.job_id");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(json!(jobs).to_string())
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
     let mut conversations = HashMap::new();
-    let queued = rows.iter().map(|row| JobEvent::Queued(queued_job(row, &mut conversations)));
-    writing.events.extend(queued);
+    let queued = writing
+        .connection
+        .rows(&sql, params![json!(jobs).to_string()], |row| queued_job(row, &mut conversations))?;
+    writing.events.extend(queued.into_iter().map(JobEvent::Queued));
     Ok(())
 }
 
@@ -229,44 +230,32 @@ struct Trip {
     why: String,
 }
 
-#[async_trait]
 impl Operation for Trip {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        let fresh = sqlx::query(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let fresh = writing.connection.execute(
             "insert into tripped_rules (rule_id, at, why) values (?, ?, ?) on conflict do nothing",
-        )
-        .bind(self.rule.as_str())
-        .bind(self.by.at.millis())
-        .bind(self.why.as_str())
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?
-        .rows_affected();
+            params![self.rule.as_str(), self.by.at.millis(), self.why.as_str()],
+        )?;
         if fresh == 0 {
             return Ok(());
         }
-        let held: Vec<JobId> = sqlx::query_scalar(
+        let held: Vec<JobId> = writing.connection.values(
             "update recall_jobs set state = 'held', reason = 'rule tripped'
              where state in ('pending', 'retry') and requested_by = 'rule:' || ?
              returning job_id",
-        )
-        .bind(self.rule.as_str())
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![self.rule.as_str()],
+        )?;
         let detail = json!({ "rule": self.rule, "why": self.why, "held": held.len() });
         writing.events.push(JobEvent::Withdrawn(held));
-        let leased = sqlx::query_as(
+        let leased = writing.connection.rows(
             "select job_id, lease from recall_jobs indexed by recall_jobs_state
              where state = 'leased' and requested_by = 'rule:' || ?",
-        )
-        .bind(self.rule.as_str())
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![self.rule.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         writing.events.push(JobEvent::Unwanted(leased));
-        record_act(writing.connection, &self.by, "rule tripped", &detail.to_string()).await
+        record_act(writing.connection, &self.by, "rule tripped", &detail.to_string())
     }
 }
 
@@ -275,19 +264,15 @@ struct Untrip {
     rule: RuleId,
 }
 
-#[async_trait]
 impl Operation for Untrip {
     type Answer = bool;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
-        let removed = sqlx::query("delete from tripped_rules where rule_id = ?")
-            .bind(self.rule.as_str())
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?
-            .rows_affected();
+    fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let removed = writing
+            .connection
+            .execute("delete from tripped_rules where rule_id = ?", params![self.rule.as_str()])?;
         if removed > 0 {
             let detail = json!({ "rule": self.rule }).to_string();
-            record_act(writing.connection, &self.by, "rule reset", &detail).await?;
+            record_act(writing.connection, &self.by, "rule reset", &detail)?;
         }
         Ok(removed > 0)
     }
@@ -300,11 +285,10 @@ struct Note {
     limit: Option<u32>,
 }
 
-#[async_trait]
 impl Operation for Note {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        record_act(writing.connection, &self.by, &self.act, &self.detail).await?;
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        record_act(writing.connection, &self.by, &self.act, &self.detail)?;
         writing.events.extend(self.limit.map(JobEvent::Limit));
         Ok(())
     }

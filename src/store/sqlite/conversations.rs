@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use rusqlite::params;
 
-use super::open::unavailable;
+use super::connection::Connection;
+use super::keys::Keys;
+
 use crate::model::{GroupId, GroupType, Timestamp, TopicId};
 use crate::store::{Conversation, ConversationId, Error};
 
@@ -57,9 +58,10 @@ impl Conversations {
     ///
     /// After its group was destroyed, an id stands for a new conversation with sequences of its own.
     /// What was sent before then still belongs to the old one, however late it comes.
-    pub(super) async fn of(
+    pub(super) fn of(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
+        keys: &mut Keys,
         arrival: &Arrival<'_>,
     ) -> Result<Known, Error> {
         let key = (arrival.group_id.clone(), arrival.topic_id.clone());
@@ -71,22 +73,22 @@ impl Conversations {
         {
             return Ok(known.clone());
         }
-        let lives = select_lives(connection, arrival.group_id, arrival.topic_id).await?;
+        let lives = select_lives(connection, arrival.group_id, arrival.topic_id)?;
         let mut chosen = None;
         for life in &lives {
-            if life.holds(arrival.sent_at) && !is_a_later_lifes(connection, life, arrival).await? {
+            if life.holds(arrival.sent_at) && !is_a_later_lifes(connection, keys, life, arrival)? {
                 chosen = Some(life.clone());
                 break;
             }
         }
         let known = match chosen {
             Some(known) if untyped || known.conversation.group_type == *arrival.group_type => known,
-            Some(known) => retype(connection, known, arrival.group_type).await?,
+            Some(known) => retype(connection, &known, arrival.group_type)?,
             None => {
                 let last = lives.last();
                 let incarnation = last.map_or(0, |last| last.incarnation + 1);
                 let began_after = last.and_then(|last| last.destroyed_at);
-                let known = insert(connection, &key, incarnation, arrival).await?;
+                let known = insert(connection, &key, incarnation, arrival)?;
                 Known { began_after, ..known }
             }
         };
@@ -97,31 +99,27 @@ impl Conversations {
     }
 
     /// The life that a conversation had at a time, if it was ever seen.
-    pub(super) async fn at(
-        connection: &mut SqliteConnection,
+    pub(super) fn at(
+        connection: &Connection,
         group_id: &GroupId,
         topic_id: &TopicId,
         at: Timestamp,
     ) -> Result<Option<Known>, Error> {
-        let lives = select_lives(connection, group_id, topic_id).await?;
+        let lives = select_lives(connection, group_id, topic_id)?;
         Ok(lives.into_iter().find(|life| life.holds(at)))
     }
 
     /// The number of a rule set.
-    pub(super) async fn rule_set(
+    pub(super) fn rule_set(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
         version: &str,
     ) -> Result<i64, Error> {
         if let Some(id) = self.rule_sets.get(version) {
             return Ok(*id);
         }
-        let id: Option<i64> =
-            sqlx::query_scalar("select rule_set_id from rule_sets where version = ?")
-                .bind(version)
-                .fetch_optional(connection)
-                .await
-                .map_err(unavailable)?;
+        let id: Option<i64> = connection
+            .first("select rule_set_id from rule_sets where version = ?", params![version])?;
         let id = id.ok_or_else(|| Error::Invalid(format!("unknown rule set {version}")))?;
         self.rule_sets.insert(version.to_owned(), id);
         Ok(id)
@@ -138,8 +136,9 @@ impl Known {
 /// `MsgTime` has whole seconds, the end of a group milliseconds: within the second of the end, a time
 /// does not tell which life a message belongs to. It is a later one's where this life holds other
 /// content under its sequence.
-async fn is_a_later_lifes(
-    connection: &mut SqliteConnection,
+fn is_a_later_lifes(
+    connection: &Connection,
+    keys: &mut Keys,
     life: &Known,
     arrival: &Arrival<'_>,
 ) -> Result<bool, Error> {
@@ -147,68 +146,61 @@ async fn is_a_later_lifes(
     if arrival.sent_at.millis() % 1000 != 0 || arrival.sent_at.secs() != destroyed_at.secs() {
         return Ok(false);
     }
-    let other: Option<i64> = sqlx::query_scalar(
-        "select 1 from messages where conversation_id = ? and msg_seq = ? and content_hash <> ?",
-    )
-    .bind(life.conversation.conversation_id)
-    .bind(arrival.msg_seq)
-    .bind(arrival.content_hash)
-    .fetch_optional(connection)
-    .await
-    .map_err(unavailable)?;
+    let known = keys.find(connection, life.conversation.conversation_id, arrival.msg_seq)?;
+    let Some(known) = known else { return Ok(false) };
+    let other: Option<i64> = connection.first(
+        "select 1 from messages where message_id = ? and content_hash <> ?",
+        params![known, arrival.content_hash],
+    )?;
     Ok(other.is_some())
 }
 
 /// All lives of a conversation, the first one first.
-async fn select_lives(
-    connection: &mut SqliteConnection,
+fn select_lives(
+    connection: &Connection,
     group_id: &GroupId,
     topic_id: &TopicId,
 ) -> Result<Vec<Known>, Error> {
-    let rows = sqlx::query(
+    let rows = connection.rows(
         "select conversation_id, incarnation, group_type, destroyed_at from conversations
          where group_id = ? and topic_id = ? order by incarnation",
-    )
-    .bind(group_id.as_str())
-    .bind(topic_id.as_str())
-    .fetch_all(connection)
-    .await
-    .map_err(unavailable)?;
+        params![group_id.as_str(), topic_id.as_str()],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<i64>>(3)?)),
+    )?;
     let mut lives: Vec<Known> = Vec::with_capacity(rows.len());
-    for row in rows {
+    for (conversation_id, incarnation, group_type, destroyed_at) in rows {
         lives.push(Known {
             conversation: Arc::new(Conversation {
-                conversation_id: row.get(0),
+                conversation_id,
                 group_id: group_id.clone(),
                 topic_id: topic_id.clone(),
-                group_type: GroupType(row.get(2)),
+                group_type: GroupType(group_type),
             }),
-            incarnation: row.get(1),
-            destroyed_at: row.get::<Option<i64>, _>(3).map(Timestamp),
+            incarnation,
+            destroyed_at: destroyed_at.map(Timestamp),
             began_after: lives.last().and_then(|life| life.destroyed_at),
         });
     }
     Ok(lives)
 }
 
-async fn insert(
-    connection: &mut SqliteConnection,
+fn insert(
+    connection: &Connection,
     (group_id, topic_id): &(GroupId, TopicId),
     incarnation: i64,
     arrival: &Arrival<'_>,
 ) -> Result<Known, Error> {
-    let conversation_id: ConversationId = sqlx::query_scalar(
+    let conversation_id: ConversationId = connection.value(
         "insert into conversations (group_id, topic_id, incarnation, group_type, created_at)
          values (?, ?, ?, ?, ?) returning conversation_id",
-    )
-    .bind(group_id.as_str())
-    .bind(topic_id.as_str())
-    .bind(incarnation)
-    .bind(arrival.group_type.0.as_str())
-    .bind(arrival.sent_at.millis())
-    .fetch_one(connection)
-    .await
-    .map_err(unavailable)?;
+        params![
+            group_id.as_str(),
+            topic_id.as_str(),
+            incarnation,
+            arrival.group_type.0.as_str(),
+            arrival.sent_at.millis()
+        ],
+    )?;
     Ok(Known {
         conversation: Arc::new(Conversation {
             conversation_id,
@@ -222,18 +214,12 @@ async fn insert(
     })
 }
 
-async fn retype(
-    connection: &mut SqliteConnection,
-    known: Known,
-    group_type: &GroupType,
-) -> Result<Known, Error> {
-    sqlx::query("update conversations set group_type = ? where conversation_id = ?")
-        .bind(group_type.0.as_str())
-        .bind(known.conversation.conversation_id)
-        .execute(connection)
-        .await
-        .map_err(unavailable)?;
+fn retype(connection: &Connection, known: &Known, group_type: &GroupType) -> Result<Known, Error> {
+    connection.execute(
+        "update conversations set group_type = ? where conversation_id = ?",
+        params![group_type.0.as_str(), known.conversation.conversation_id],
+    )?;
     let conversation =
         Conversation { group_type: group_type.clone(), ..known.conversation.as_ref().clone() };
-    Ok(Known { conversation: Arc::new(conversation), ..known })
+    Ok(Known { conversation: Arc::new(conversation), ..known.clone() })
 }

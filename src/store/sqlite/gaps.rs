@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use rusqlite::params;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::Sqlite;
+use super::connection::Connection;
+use super::keys::keyed;
 use super::open::unavailable;
 use super::record::{self, seq_to_i64};
 use super::writer::{Operation, Writing};
@@ -130,24 +133,30 @@ impl Gaps for Sqlite {
         from: MsgSeq,
         to: MsgSeq,
     ) -> Result<Known, Error> {
-        let within = |sql: &'static str| {
-            sqlx::query(sql).bind(conversation).bind(seq_to_i64(from)).bind(seq_to_i64(to))
+        let rows = |sql: String| async move {
+            sqlx::query(AssertSqlSafe(sql))
+                .bind(conversation)
+                .bind(seq_to_i64(from))
+                .bind(seq_to_i64(to))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(unavailable)
         };
-        let rows =
-            |sql| async move { within(sql).fetch_all(&self.readers).await.map_err(unavailable) };
-        let messages = rows(
-            "select msg_seq from messages where conversation_id = ? and msg_seq between ? and ?
-             order by msg_seq",
-        );
+        let messages = rows(format!(
+            "select msg_seq from ({}) order by msg_seq",
+            keyed("?1", "between ?2 and ?3", "")
+        ));
         let explained = rows(
             "select from_seq, to_seq from gaps where conversation_id = ?1 and to_seq >= ?2
                  and from_seq <= ?3 and state in ('filled', 'legitimate')
-                 and reason <> 'not in history' order by from_seq",
+                 and reason <> 'not in history' order by from_seq"
+                .to_owned(),
         );
         let unconfirmed = rows(
             "select distinct msg_seq from recall_jobs where conversation_id = ?
                  and msg_seq between ? and ? and confirmed_at is null
-                 and state in ('pending', 'retry', 'held', 'leased', 'recalled') order by msg_seq",
+                 and state in ('pending', 'retry', 'held', 'leased', 'recalled') order by msg_seq"
+                .to_owned(),
         );
         Ok(Known {
             messages: messages.await?.iter().map(|row| seq(row, 0)).collect(),
@@ -247,35 +256,28 @@ struct SetNumber {
     value: i64,
 }
 
-#[async_trait]
 impl Operation for SetNumber {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        set_number(writing.connection, self.name, self.value).await
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        set_number(writing.connection, self.name, self.value)
     }
 }
 
-pub(super) async fn set_number(
-    connection: &mut SqliteConnection,
-    name: &str,
-    value: i64,
-) -> Result<(), Error> {
-    sqlx::query("insert or replace into meta (name, value) values (?, ?)")
-        .bind(name)
-        .bind(value.to_string())
-        .execute(connection)
-        .await
+pub(super) fn set_number(connection: &Connection, name: &str, value: i64) -> Result<(), Error> {
+    connection
+        .execute(
+            "insert or replace into meta (name, value) values (?, ?)",
+            params![name, value.to_string()],
+        )
         .map(drop)
-        .map_err(unavailable)
 }
 
-#[async_trait]
 impl Operation for NotedGaps {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
         let at = self.at.millis();
         for gap in &self.gaps {
-            sqlx::query(
+            writing.connection.execute(
                 "insert into gaps (conversation_id, from_seq, to_seq, state, reason, found_at,
                      closed_at, attempts, due_at)
                  select conversation_id, ?2, ?3,
@@ -284,110 +286,116 @@ impl Operation for NotedGaps {
                          when not ?4 then 'groups of this type have no history' end,
                      ?5, iif(?4 and destroyed_at is null, null, ?5), 0, ?5
                  from conversations where conversation_id = ?1",
-            )
-            .bind(gap.conversation_id)
-            .bind(seq_to_i64(gap.from_seq))
-            .bind(seq_to_i64(gap.to_seq))
-            .bind(gap.repairable)
-            .bind(at)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+                params![
+                    gap.conversation_id,
+                    seq_to_i64(gap.from_seq),
+                    seq_to_i64(gap.to_seq),
+                    gap.repairable,
+                    at
+                ],
+            )?;
         }
         for (conversation, first) in &self.firsts {
             // A first message that quell did not see is only of interest where it was sent since.
-            sqlx::query(
+            writing.connection.execute(
                 "insert into backfills (conversation_id, from_seq, to_seq, next_seq, not_before,
                      state, requested_by, pages, recorded, recalls, attempts, due_at, created_at)
                  select ?1, 1, ?2, ?2, cast(value as integer), 'running', ?3, 0, 0, 0, 0, ?4, ?4
                  from meta where name = 'watching_since' and exists (
                      select 1 from conversations
                      where conversation_id = ?1 and destroyed_at is null)",
-            )
-            .bind(conversation)
-            .bind(seq_to_i64(first.saturating_sub(1)))
-            .bind(QUELL)
-            .bind(at)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+                params![conversation, seq_to_i64(first.saturating_sub(1)), QUELL, at],
+            )?;
         }
         for (conversation, seq) in &self.late {
-            cut(writing.connection, *conversation, *seq, *seq).await?;
+            cut(writing.connection, *conversation, *seq, *seq)?;
         }
-        set_number(writing.connection, "gaps_checkpoint", self.checkpoint).await
+        set_number(writing.connection, "gaps_checkpoint", self.checkpoint)
     }
 }
 
 /// Takes a stretch out of the gaps that are not explained for good: open ones, those that could not be
 /// pulled, and sequences that history did not list, since it may list them later. Answers when the
 /// earliest of them was found.
-async fn cut(
-    connection: &mut SqliteConnection,
+fn cut(
+    connection: &Connection,
     conversation: ConversationId,
     from: MsgSeq,
     to: MsgSeq,
 ) -> Result<Option<i64>, Error> {
     let (from, to) = (seq_to_i64(from), seq_to_i64(to));
-    let taken = sqlx::query(
+    let taken = connection.rows(
         "delete from gaps where conversation_id = ?1 and to_seq >= ?2 and from_seq <= ?3
              and (state in ('open', 'unrepairable') or reason = 'not in history')
          returning from_seq, to_seq, state, reason, found_at, closed_at, attempts, due_at",
-    )
-    .bind(conversation)
-    .bind(from)
-    .bind(to)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(unavailable)?;
-    for row in &taken {
-        let (low, high): (i64, i64) = (row.get(0), row.get(1));
+        params![conversation, from, to],
+        |row| {
+            Ok(Taken {
+                from: row.get(0)?,
+                to: row.get(1)?,
+                state: row.get(2)?,
+                reason: row.get(3)?,
+                found_at: row.get(4)?,
+                closed_at: row.get(5)?,
+                attempts: row.get(6)?,
+                due_at: row.get(7)?,
+            })
+        },
+    )?;
+    for gap in &taken {
+        let (low, high) = (gap.from, gap.to);
         for (low, high) in [(low, from - 1), (to + 1, high)] {
             if low > high {
                 continue;
             }
-            sqlx::query(
+            connection.execute(
                 "insert into gaps (conversation_id, from_seq, to_seq, state, reason, found_at,
                      closed_at, attempts, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(conversation)
-            .bind(low)
-            .bind(high)
-            .bind(row.get::<&str, _>(2))
-            .bind(row.get::<Option<&str>, _>(3))
-            .bind(row.get::<i64, _>(4))
-            .bind(row.get::<Option<i64>, _>(5))
-            .bind(row.get::<i64, _>(6))
-            .bind(row.get::<i64, _>(7))
-            .execute(&mut *connection)
-            .await
-            .map_err(unavailable)?;
+                params![
+                    conversation,
+                    low,
+                    high,
+                    gap.state,
+                    gap.reason,
+                    gap.found_at,
+                    gap.closed_at,
+                    gap.attempts,
+                    gap.due_at
+                ],
+            )?;
         }
     }
-    Ok(taken.iter().map(|row| row.get::<i64, _>(4)).min())
+    Ok(taken.iter().map(|gap| gap.found_at).min())
+}
+
+/// A row of `gaps`, taken out to be put back in part.
+struct Taken {
+    from: i64,
+    to: i64,
+    state: String,
+    reason: Option<String>,
+    found_at: i64,
+    closed_at: Option<i64>,
+    attempts: i64,
+    due_at: i64,
 }
 
 /// What of a stretch no row explains for good. A pull of a gap and a probe can be under way for the
 /// same stretch at once; whichever comes second finds it explained.
-async fn unexplained(
-    connection: &mut SqliteConnection,
+fn unexplained(
+    connection: &Connection,
     conversation: ConversationId,
     (from, to): (MsgSeq, MsgSeq),
 ) -> Result<Vec<(MsgSeq, MsgSeq)>, Error> {
-    let explained = sqlx::query(
+    let explained = connection.rows(
         "select from_seq, to_seq from gaps
          where conversation_id = ?1 and to_seq >= ?2 and from_seq <= ?3 order by from_seq",
-    )
-    .bind(conversation)
-    .bind(seq_to_i64(from))
-    .bind(seq_to_i64(to))
-    .fetch_all(connection)
-    .await
-    .map_err(unavailable)?;
+        params![conversation, seq_to_i64(from), seq_to_i64(to)],
+        |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned())),
+    )?;
     let mut left = Vec::new();
     let mut next = from;
-    for row in &explained {
-        let (low, high) = (seq(row, 0), seq(row, 1));
+    for (low, high) in explained {
         if next < low {
             left.push((next, low - 1));
         }
@@ -402,49 +410,37 @@ async fn unexplained(
 /// What was pulled one after the other, top down, and turned out the same is one run.
 const SAME_RUN: Duration = Duration::from_hours(1);
 
-async fn close(
-    connection: &mut SqliteConnection,
+fn close(
+    connection: &Connection,
     conversation: ConversationId,
     (from, to): (MsgSeq, MsgSeq),
     (state, reason): (&str, &str),
     found_at: i64,
     closed_at: Timestamp,
 ) -> Result<(), Error> {
-    let joined = sqlx::query(
+    let joined = connection.execute(
         "update gaps set from_seq = ?2, found_at = min(found_at, ?6), closed_at = ?7
          where conversation_id = ?1 and to_seq > ?3 and from_seq = ?3 + 1 and state = ?4
              and reason = ?5 and closed_at > ?8",
-    )
-    .bind(conversation)
-    .bind(seq_to_i64(from))
-    .bind(seq_to_i64(to))
-    .bind(state)
-    .bind(reason)
-    .bind(found_at)
-    .bind(closed_at.millis())
-    .bind(closed_at.before(SAME_RUN).millis())
-    .execute(&mut *connection)
-    .await
-    .map_err(unavailable)?
-    .rows_affected();
+        params![
+            conversation,
+            seq_to_i64(from),
+            seq_to_i64(to),
+            state,
+            reason,
+            found_at,
+            closed_at.millis(),
+            closed_at.before(SAME_RUN).millis()
+        ],
+    )?;
     if joined > 0 {
         return Ok(());
     }
-    sqlx::query(
-        "insert into gaps (conversation_id, from_seq, to_seq, state, reason, found_at, closed_at,
+    connection.execute(
+            "insert into gaps (conversation_id, from_seq, to_seq, state, reason, found_at, closed_at,
              attempts, due_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?7)",
-    )
-    .bind(conversation)
-    .bind(seq_to_i64(from))
-    .bind(seq_to_i64(to))
-    .bind(state)
-    .bind(reason)
-    .bind(found_at)
-    .bind(closed_at.millis())
-    .execute(connection)
-    .await
-    .map(drop)
-    .map_err(unavailable)
+            params![conversation, seq_to_i64(from), seq_to_i64(to), state, reason, found_at, closed_at.millis()],
+        ).map(drop)
 }
 
 struct Explain {
@@ -452,59 +448,49 @@ struct Explain {
     messages: Vec<Record>,
 }
 
-#[async_trait]
 impl Operation for Explain {
     type Answer = Vec<Recorded>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<Recorded>, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<Recorded>, Error> {
         let Explained { conversation_id, from_seq, to_seq, runs, at } = &self.explained;
         let records: Vec<_> = self.messages.iter().collect();
-        let recorded = record::all(writing, &records).await?;
-        let connection = &mut *writing.connection;
-        let found_at = cut(connection, *conversation_id, *from_seq, *to_seq).await?;
+        let recorded = record::all(writing, &records)?;
+        let connection = writing.connection;
+        let found_at = cut(connection, *conversation_id, *from_seq, *to_seq)?;
         let found_at = found_at.unwrap_or(at.millis());
         for (from, to, finding) in runs {
-            for run in unexplained(connection, *conversation_id, (*from, *to)).await? {
-                close(connection, *conversation_id, run, finding.words(), found_at, *at).await?;
+            for run in unexplained(connection, *conversation_id, (*from, *to))? {
+                close(connection, *conversation_id, run, finding.words(), found_at, *at)?;
             }
         }
         Ok(recorded)
     }
 }
 
-#[async_trait]
 impl Operation for Unexplained {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        let connection = &mut *writing.connection;
-        let (conversation, from, to) = (self.conversation_id, self.from_seq, self.to_seq);
-        if self.give_up {
-            sqlx::query(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let (sql, at) = if self.give_up {
+            (
                 "update gaps set state = 'unrepairable', reason = ?, closed_at = ?
                  where conversation_id = ? and to_seq >= ? and from_seq <= ? and state = 'open'",
+                self.at,
             )
-            .bind(self.reason.as_str())
-            .bind(self.at.millis())
         } else {
-            sqlx::query(
+            (
                 "update gaps set attempts = attempts + 1, reason = ?, due_at = ?
                  where conversation_id = ? and to_seq >= ? and from_seq <= ? and state = 'open'",
+                self.due_at,
             )
-            .bind(self.reason.as_str())
-            .bind(self.due_at.millis())
-        }
-        .bind(conversation)
-        .bind(seq_to_i64(from))
-        .bind(seq_to_i64(to))
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(unavailable)
+        };
+        let (from, to) = (seq_to_i64(self.from_seq), seq_to_i64(self.to_seq));
+        let values = params![self.reason.as_str(), at.millis(), self.conversation_id, from, to];
+        writing.connection.execute(sql, values).map(drop)
     }
 }
 
 /// Ends what was open of a conversation that is no more.
-pub(super) async fn end_conversation(
-    connection: &mut SqliteConnection,
+pub(super) fn end_conversation(
+    connection: &Connection,
     conversation: ConversationId,
     at: Timestamp,
 ) -> Result<(), Error> {
@@ -514,12 +500,7 @@ pub(super) async fn end_conversation(
         "update backfills set state = 'failed', reason = 'group destroyed', finished_at = ?
          where conversation_id = ? and state = 'running'",
     ] {
-        sqlx::query(sql)
-            .bind(at.millis())
-            .bind(conversation)
-            .execute(&mut *connection)
-            .await
-            .map_err(unavailable)?;
+        connection.execute(sql, params![at.millis(), conversation])?;
     }
     Ok(())
 }

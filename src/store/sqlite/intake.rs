@@ -1,18 +1,17 @@
 //! [`Intake`] on SQLite.
 
 use async_trait::async_trait;
-use sqlx::Row;
+use rusqlite::params;
 
 use super::Sqlite;
 use super::conversations::Conversations;
 use super::gaps::end_conversation;
-use super::open::unavailable;
 use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
 use crate::model::{JobId, Timestamp, TopicId};
 use crate::store::{
-    Destroyed, Error, Intake, JobEvent, Quarantined, Recalled, Record, Recorded, RuleSet,
-    StoredMessage,
+    ConversationId, Destroyed, Error, Intake, JobEvent, Quarantined, Recalled, Record, Recorded,
+    RuleSet, StoredMessage,
 };
 
 #[async_trait]
@@ -45,42 +44,37 @@ struct Keep {
     most: u32,
 }
 
-#[async_trait]
 impl Operation for Keep {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        let id: i64 = sqlx::query_scalar(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let id: i64 = writing.connection.value(
             "insert into quarantine (received_at, command, reason, body) values (?, ?, ?, ?)
              returning quarantine_id",
-        )
-        .bind(self.body.received_at.millis())
-        .bind(self.body.command.as_str())
-        .bind(self.body.reason.as_str())
-        .bind(self.body.body.as_slice())
-        .fetch_one(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
-        sqlx::query("delete from quarantine where quarantine_id <= ?")
-            .bind(id - i64::from(self.most))
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+            params![
+                self.body.received_at.millis(),
+                self.body.command.as_str(),
+                self.body.reason.as_str(),
+                self.body.body.as_slice()
+            ],
+        )?;
+        writing.connection.execute(
+            "delete from quarantine where quarantine_id <= ?",
+            params![id - i64::from(self.most)],
+        )?;
         Ok(())
     }
 }
 
-#[async_trait]
 impl Operation for Recalled {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        let life =
-            Conversations::at(writing.connection, &self.group_id, &self.topic_id, self.at).await?;
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        let life = Conversations::at(writing.connection, &self.group_id, &self.topic_id, self.at)?;
         // Nothing of it was ever recorded, so there is no job to confirm.
         let Some(known) = life else { return Ok(()) };
         let mut withdrawn: Vec<JobId> = Vec::new();
         for seq in &self.seqs {
-            let ended = sqlx::query(
-                "update recall_jobs set
+            let ended = writing.connection.rows(
+            "update recall_jobs set
                      confirmed_at = coalesce(confirmed_at, ?1),
                      confirmed_ours = max(confirmed_ours, ?2),
                      state = case
@@ -98,21 +92,17 @@ impl Operation for Recalled {
                          else finished_at end
                  where conversation_id = ?4 and msg_seq = ?5
                  returning job_id, state",
-            )
-            .bind(self.at.millis())
-            .bind(self.ours)
-            .bind(self.operator.as_str())
-            .bind(known.conversation.conversation_id)
-            .bind(seq_to_i64(*seq))
-            .fetch_all(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
-            withdrawn.extend(
-                ended
-                    .iter()
-                    .filter(|row| row.get::<&str, _>(1) != "leased")
-                    .map(|row| row.get::<JobId, _>(0)),
-            );
+            params![
+                    self.at.millis(),
+                    self.ours,
+                    self.operator.as_str(),
+                    known.conversation.conversation_id,
+                    seq_to_i64(*seq)
+                ],
+            |row| Ok((row.get::<_, JobId>(0)?, row.get::<_, String>(1)?)),
+        )?;
+            let waited = ended.into_iter().filter(|(_, state)| state != "leased");
+            withdrawn.extend(waited.map(|(job_id, _)| job_id));
         }
         if !withdrawn.is_empty() {
             writing.events.push(JobEvent::Withdrawn(withdrawn));
@@ -121,41 +111,35 @@ impl Operation for Recalled {
     }
 }
 
-#[async_trait]
 impl Operation for Destroyed {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
         let topics: Vec<_> = self.topic_ids.iter().map(TopicId::as_str).collect();
         // A repeated callback must not end a later life: only what had begun by then ends.
-        let ended = sqlx::query(
+        let ended: Vec<ConversationId> = writing.connection.values(
             "update conversations set destroyed_at = ?1
              where group_id = ?2 and destroyed_at is null and created_at <= ?1
                and (?3 = 0 or topic_id in (select value from json_each(?4)))
              returning conversation_id",
-        )
-        .bind(self.at.millis())
-        .bind(self.group_id.as_str())
-        .bind(i64::try_from(topics.len()).unwrap_or(i64::MAX))
-        .bind(serde_json::json!(topics).to_string())
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![
+                self.at.millis(),
+                self.group_id.as_str(),
+                i64::try_from(topics.len()).unwrap_or(i64::MAX),
+                serde_json::json!(topics).to_string()
+            ],
+        )?;
         let mut withdrawn: Vec<JobId> = Vec::new();
-        for row in &ended {
-            let jobs: Vec<JobId> = sqlx::query_scalar(
+        for conversation in ended {
+            let jobs: Vec<JobId> = writing.connection.values(
                 "update recall_jobs set state = 'refused', reason = 'group destroyed',
                      finished_at = ?
                  where conversation_id = ? and state in ('pending', 'retry', 'held')
                  returning job_id",
-            )
-            .bind(self.at.millis())
-            .bind(row.get::<i64, _>(0))
-            .fetch_all(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+                params![self.at.millis(), conversation],
+            )?;
             withdrawn.extend(jobs);
-            end_conversation(writing.connection, row.get(0), self.at).await?;
-            writing.ended.push(row.get(0));
+            end_conversation(writing.connection, conversation, self.at)?;
+            writing.ended.push(conversation);
         }
         writing.conversations.forget(&self.group_id);
         if !withdrawn.is_empty() {
@@ -165,20 +149,14 @@ impl Operation for Destroyed {
     }
 }
 
-#[async_trait]
 impl Operation for RuleSet {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        sqlx::query(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        writing.connection.execute(
             "insert into rule_sets (version, loaded_at, rules) values (?, ?, ?)
              on conflict do nothing",
-        )
-        .bind(self.version.as_str())
-        .bind(self.at.millis())
-        .bind(self.rules.as_str())
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![self.version.as_str(), self.at.millis(), self.rules.as_str()],
+        )?;
         Ok(())
     }
 }

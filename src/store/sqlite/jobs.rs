@@ -1,11 +1,11 @@
 //! [`Jobs`] on SQLite.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row};
+use rusqlite::{Row, params};
 
 use super::Sqlite;
 use super::open::unavailable;
@@ -127,27 +127,28 @@ pub(super) fn select_queued(hint: &str, conditions: &str) -> String {
 }
 
 pub(super) fn queued_job(
-    row: &SqliteRow,
+    row: &Row<'_>,
     conversations: &mut HashMap<ConversationId, Arc<Conversation>>,
-) -> QueuedJob {
-    let conversation_id = row.get(1);
-    let conversation = conversations.entry(conversation_id).or_insert_with(|| {
-        Arc::new(Conversation {
+) -> rusqlite::Result<QueuedJob> {
+    let conversation_id = row.get(1)?;
+    let conversation = match conversations.entry(conversation_id) {
+        Entry::Occupied(known) => Arc::clone(known.get()),
+        Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(Conversation {
             conversation_id,
-            group_id: row.get::<&str, _>(7).into(),
-            topic_id: row.get::<&str, _>(8).into(),
-            group_type: GroupType(row.get(9)),
-        })
-    });
-    QueuedJob {
-        job_id: row.get(0),
-        conversation: Arc::clone(conversation),
-        msg_seq: u64::try_from(row.get::<i64, _>(2)).unwrap_or(0),
-        severity: severity(row.get(3)),
-        background: row.get(4),
-        sent_at: Timestamp(row.get(5)),
-        due_at: Timestamp(row.get(6)),
-    }
+            group_id: row.get::<_, String>(7)?.into(),
+            topic_id: row.get::<_, String>(8)?.into(),
+            group_type: GroupType(row.get(9)?),
+        }))),
+    };
+    Ok(QueuedJob {
+        job_id: row.get(0)?,
+        conversation,
+        msg_seq: row.get::<_, i64>(2)?.cast_unsigned(),
+        severity: severity(row.get(3)?),
+        background: row.get(4)?,
+        sent_at: Timestamp(row.get(5)?),
+        due_at: Timestamp(row.get(6)?),
+    })
 }
 
 fn severity(number: i64) -> Severity {
@@ -175,27 +176,23 @@ struct Recover {
     now: Timestamp,
 }
 
-#[async_trait]
 impl Operation for Recover {
     type Answer = u64;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
-        let put_back = sqlx::query(AssertSqlSafe(format!(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
+        let put_back = writing.connection.execute(
+            &format!(
             "update recall_jobs set state = coalesce({INSTEAD}, 'retry'), unclear = 1, due_at = ?1,
                  reason = iif({INSTEAD} is null, 'stopped while the call was under way',
                      {WHY_INSTEAD}),
                  finished_at = iif({INSTEAD} = 'cancelled', ?1, null),
                  wish = null, wished_by = null
              where state = 'leased'"
-        )))
-        .bind(self.now.millis())
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?
-        .rows_affected();
-        sqlx::query("update calls set outcome = 'unclear' where outcome = 'started'")
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+        ),
+            params![self.now.millis()],
+        )?;
+        writing
+            .connection
+            .execute("update calls set outcome = 'unclear' where outcome = 'started'", [])?;
         Ok(put_back)
     }
 }
@@ -204,20 +201,19 @@ struct TakeLeases {
     requests: Vec<LeaseRequest>,
 }
 
-#[async_trait]
 impl Operation for TakeLeases {
     type Answer = Vec<Lease>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<Lease>, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<Lease>, Error> {
         let mut leases = Vec::with_capacity(self.requests.len());
         for request in &self.requests {
-            leases.push(take(writing, request).await?);
+            leases.push(take(writing, request)?);
         }
         Ok(leases)
     }
 }
 
-async fn take(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<Lease, Error> {
-    let rows = sqlx::query(
+fn take(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<Lease, Error> {
+    let jobs = writing.connection.rows(
         "update recall_jobs set state = 'leased', lease = lease + 1, attempts = attempts + 1,
              called_at = ?
          where job_id in (select value from json_each(?)) and state in ('pending', 'retry')
@@ -226,70 +222,64 @@ async fn take(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<Lease
                select 1 from conversations c
                where c.conversation_id = recall_jobs.conversation_id and destroyed_at is not null)
          returning job_id, msg_seq, lease, failures, unclear, requested_by",
-    )
-    .bind(request.at.millis())
-    .bind(serde_json::json!(request.jobs).to_string())
-    .bind(request.conversation_id)
-    .fetch_all(&mut *writing.connection)
-    .await
-    .map_err(unavailable)?;
-    let jobs: Vec<_> = rows
-        .iter()
-        .map(|row| LeasedJob {
-            job_id: row.get(0),
-            msg_seq: u64::try_from(row.get::<i64, _>(1)).unwrap_or(0),
-            lease: row.get(2),
-            failures: u32::try_from(row.get::<i64, _>(3)).unwrap_or(u32::MAX),
-            unclear: row.get(4),
-            requested_by: row.get(5),
-        })
-        .collect();
+        params![
+            request.at.millis(),
+            serde_json::json!(request.jobs).to_string(),
+            request.conversation_id
+        ],
+        |row| {
+            Ok(LeasedJob {
+                job_id: row.get(0)?,
+                msg_seq: row.get::<_, i64>(1)?.cast_unsigned(),
+                lease: row.get(2)?,
+                failures: row.get(3)?,
+                unclear: row.get(4)?,
+                requested_by: row.get(5)?,
+            })
+        },
+    )?;
     if jobs.is_empty() {
-        refuse_destroyed(writing, request).await?;
+        refuse_destroyed(writing, request)?;
         return Ok(Lease { call_id: 0, jobs });
     }
     let call_id = writing.ids.next_call();
     let sequences: Vec<_> = jobs.iter().map(|job| job.msg_seq).collect();
-    sqlx::query(
+    writing.connection.execute(
         "insert into calls (call_id, conversation_id, sequences, started_at, outcome)
          values (?, ?, ?, ?, 'started')",
-    )
-    .bind(call_id)
-    .bind(request.conversation_id)
-    .bind(serde_json::json!(sequences).to_string())
-    .bind(request.at.millis())
-    .execute(&mut *writing.connection)
-    .await
-    .map_err(unavailable)?;
+        params![
+            call_id,
+            request.conversation_id,
+            serde_json::json!(sequences).to_string(),
+            request.at.millis()
+        ],
+    )?;
     Ok(Lease { call_id, jobs })
 }
 
 /// Ends jobs that came to wait again after their group was destroyed: under the same id there may be
 /// another group by now, and its messages have nothing to do with them.
-async fn refuse_destroyed(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<(), Error> {
-    sqlx::query(
-        "update recall_jobs set state = 'refused', reason = 'group destroyed', finished_at = ?
+fn refuse_destroyed(writing: &mut Writing<'_>, request: &LeaseRequest) -> Result<(), Error> {
+    writing
+        .connection
+        .execute(
+            "update recall_jobs set state = 'refused', reason = 'group destroyed', finished_at = ?
          where conversation_id = ? and state in ('pending', 'retry')
            and exists (
                select 1 from conversations c
                where c.conversation_id = recall_jobs.conversation_id and destroyed_at is not null)",
-    )
-    .bind(request.at.millis())
-    .bind(request.conversation_id)
-    .execute(&mut *writing.connection)
-    .await
-    .map(drop)
-    .map_err(unavailable)
+            params![request.at.millis(), request.conversation_id],
+        )
+        .map(drop)
 }
 
 struct GiveBack {
     lease: Lease,
 }
 
-#[async_trait]
 impl Operation for GiveBack {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
         let sql = format!(
             "update recall_jobs set attempts = attempts - 1,
                  called_at = case when attempts > 1 then called_at end,
@@ -300,18 +290,12 @@ impl Operation for GiveBack {
              where job_id = ? and lease = ? and state = 'leased'"
         );
         for job in &self.lease.jobs {
-            sqlx::query(AssertSqlSafe(sql.as_str()))
-                .bind(job.job_id)
-                .bind(job.lease)
-                .execute(&mut *writing.connection)
-                .await
-                .map_err(unavailable)?;
+            writing.connection.execute(&sql, params![job.job_id, job.lease])?;
         }
-        sqlx::query("delete from calls where call_id = ? and outcome = 'started'")
-            .bind(self.lease.call_id)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+        writing.connection.execute(
+            "delete from calls where call_id = ? and outcome = 'started'",
+            params![self.lease.call_id],
+        )?;
         Ok(())
     }
 }
@@ -321,27 +305,25 @@ struct Finish {
     updates: Vec<JobUpdate>,
 }
 
-#[async_trait]
 impl Operation for Finish {
     type Answer = Vec<SettledJob>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<SettledJob>, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<SettledJob>, Error> {
         let call = &self.call;
-        sqlx::query(
+        writing.connection.execute(
             "update calls set started_at = ?, duration_ms = ?, http_status = ?, error_code = ?,
                  outcome = ? where call_id = ?",
-        )
-        .bind(call.started_at.millis())
-        .bind(call.duration_ms)
-        .bind(call.http_status.map(i64::from))
-        .bind(call.error_code)
-        .bind(call.outcome.as_str())
-        .bind(call.call_id)
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![
+                call.started_at.millis(),
+                call.duration_ms,
+                call.http_status.map(i64::from),
+                call.error_code,
+                call.outcome.as_str(),
+                call.call_id
+            ],
+        )?;
         let mut settled = Vec::with_capacity(self.updates.len());
         for same in alike(&self.updates) {
-            settle(writing, call, &same, &mut settled).await?;
+            settle(writing, call, &same, &mut settled)?;
         }
         Ok(settled)
     }
@@ -364,7 +346,7 @@ fn alike(updates: &[JobUpdate]) -> Vec<Vec<&JobUpdate>> {
     groups
 }
 
-async fn settle(
+fn settle(
     writing: &mut Writing<'_>,
     call: &FinishedCall,
     updates: &[&JobUpdate],
@@ -375,8 +357,10 @@ async fn settle(
     // Where no repetition is asked for, neither is what comes before one.
     let waits = first.state == JobState::Retry;
     let instead = if waits { INSTEAD } else { "null" };
-    let rows = sqlx::query(AssertSqlSafe(format!(
-        "update recall_jobs set
+    let recalled_by = (first.ret_code == Some(0)).then_some(call);
+    let rows = writing.connection.rows(
+        &format!(
+            "update recall_jobs set
              state = case
                  -- A repeat finds nothing to recall, because the unclear call before it had worked.
                  when ?2 in (10030, 10032) and unclear and confirmed_ours then 'recalled'
@@ -394,38 +378,38 @@ async fn settle(
          where recall_jobs.job_id = held.value ->> 0 and lease = held.value ->> 1
            and state = 'leased'
          returning job_id, state, sent_at, created_at, background"
-    )))
-    .bind(first.state.as_str())
-    .bind(first.ret_code)
-    .bind(first.reason.as_deref())
-    .bind(first.due_at.millis())
-    .bind(i64::from(first.failed))
-    .bind(i64::from(first.unclear))
-    .bind(call.started_at.millis())
-    .bind(first.state.is_final().then_some(call.finished_at.millis()))
-    .bind(serde_json::json!(leases).to_string())
-    .bind(call.finished_at.millis())
-    .fetch_all(&mut *writing.connection)
-    .await
-    .map_err(unavailable)?;
-    settled.extend(
-        rows.iter().map(|row| settled_job(row, (first.ret_code == Some(0)).then_some(call))),
-    );
+        ),
+        params![
+            first.state.as_str(),
+            first.ret_code,
+            first.reason.as_deref(),
+            first.due_at.millis(),
+            i64::from(first.failed),
+            i64::from(first.unclear),
+            call.started_at.millis(),
+            first.state.is_final().then_some(call.finished_at.millis()),
+            serde_json::json!(leases).to_string(),
+            call.finished_at.millis()
+        ],
+        |row| settled_job(row, recalled_by),
+    )?;
+    settled.extend(rows);
     Ok(())
 }
 
-fn settled_job(row: &SqliteRow, recalled_by: Option<&FinishedCall>) -> SettledJob {
-    let (sent_at, created_at): (i64, i64) = (row.get(2), row.get(3));
-    SettledJob {
-        job_id: row.get(0),
-        state: JobState::from_word(row.get(1)).unwrap_or(JobState::Dead),
+fn settled_job(row: &Row<'_>, recalled_by: Option<&FinishedCall>) -> rusqlite::Result<SettledJob> {
+    let (sent_at, created_at): (i64, i64) = (row.get(2)?, row.get(3)?);
+    let (state, swept): (String, bool) = (row.get(1)?, row.get(4)?);
+    Ok(SettledJob {
+        job_id: row.get(0)?,
+        state: JobState::from_word(&state).unwrap_or(JobState::Dead),
         // A sweep is of old messages: how long they were visible says nothing about the daemon.
-        exposure: recalled_by.filter(|_| !row.get::<bool, _>(4)).map(|call| Exposure {
+        exposure: recalled_by.filter(|_| !swept).map(|call| Exposure {
             delivery_ms: created_at - sent_at,
             queue_ms: call.started_at.millis() - created_at,
             call_ms: call.finished_at.millis() - call.started_at.millis(),
         }),
-    }
+    })
 }
 
 struct GiveUp {
@@ -435,22 +419,20 @@ struct GiveUp {
     at: Timestamp,
 }
 
-#[async_trait]
 impl Operation for GiveUp {
     type Answer = Vec<SettledJob>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<SettledJob>, Error> {
-        let rows = sqlx::query(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<SettledJob>, Error> {
+        writing.connection.rows(
             "update recall_jobs set state = ?, reason = ?, finished_at = ?
              where job_id in (select value from json_each(?)) and state in ('pending', 'retry')
              returning job_id, state, sent_at, created_at, background",
+            params![
+                self.state.as_str(),
+                self.reason.as_str(),
+                self.at.millis(),
+                serde_json::json!(self.jobs).to_string()
+            ],
+            |row| settled_job(row, None),
         )
-        .bind(self.state.as_str())
-        .bind(self.reason.as_str())
-        .bind(self.at.millis())
-        .bind(serde_json::json!(self.jobs).to_string())
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
-        Ok(rows.iter().map(|row| settled_job(row, None)).collect())
     }
 }

@@ -24,6 +24,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (8, "trail", include_str!("../../../migrations/sqlite/0008_trail.sql")),
     (9, "lists", include_str!("../../../migrations/sqlite/0009_lists.sql")),
+    (
+        10,
+        "keys behind the writer",
+        include_str!("../../../migrations/sqlite/0010_keys_behind_the_writer.sql"),
+    ),
 ];
 
 /// The schema version that this quell works with.

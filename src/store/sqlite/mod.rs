@@ -12,12 +12,14 @@ mod axis;
 mod backfills;
 mod cases;
 mod chain;
+mod connection;
 mod control;
 mod conversations;
 mod figures;
 mod gaps;
 mod intake;
 mod jobs;
+mod keys;
 mod listing;
 mod migrations;
 mod open;
@@ -30,7 +32,6 @@ mod record;
 mod replay;
 mod retention;
 mod reviews;
-mod rows;
 mod shape;
 mod stretches;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use std::fs::File;
 use std::sync::Mutex;
 
+use self::connection::Aside;
 use self::writer::Writer;
 
 /// A database that is open for reading and writing.
@@ -60,6 +62,8 @@ pub struct Sqlite {
     search: bool,
     /// For the salts of the chain.
     random: Mutex<StdRng>,
+    /// For what is read behind the writer.
+    aside: Aside,
     /// For a connection of its own, where one is needed.
     reopen: SqliteConnectOptions,
     /// Held as long as the database is open.

@@ -11,8 +11,9 @@ use rand::rngs::StdRng;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection as _};
 
+use super::connection::{Aside, Connection};
 use super::writer::Writer;
 use super::{Reader, Sqlite, migrations};
 use crate::store::Error;
@@ -22,6 +23,9 @@ use crate::store::Error;
 const SQLITE_WANTED: &str = "3.51.3";
 /// `quel` in ASCII: what `file` and SQLite tools show as the file's application.
 const APPLICATION_ID: i64 = 0x7175_656c;
+
+/// How long to wait for another process that locks the database for a moment.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// When a commit counts as done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +96,8 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
         .connect_lazy_with(connect_options(options).read_only(true).pragma("query_only", "on"));
     // What is opened again is the file that was there, never a new one in its place.
     let reopen = connect_options(options).create_if_missing(false);
-    let writer = Writer::start(connection, reopen.clone(), options).await?;
+    connection.close().await.map_err(unavailable)?;
+    let writer = Writer::start(Connection::open(options)?, options)?;
     let past = Reader::new(readers.clone());
     Ok(Sqlite {
         writer,
@@ -101,6 +106,7 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
         quarantine_rows: options.quarantine_rows,
         reopen,
         search: options.search,
+        aside: Aside::new(Connection::open_to_read(&options.path)?),
         random: Mutex::new(StdRng::from_os_rng()),
         _lock: lock,
     })
@@ -217,8 +223,26 @@ async fn connect(options: &Options) -> Result<SqliteConnection, Error> {
     Ok(connection)
 }
 
+/// How every connection works that may write.
+pub(super) const PRAGMAS: [(&str, &str); 8] = [
+    ("foreign_keys", "on"),
+    ("mmap_size", "0"),
+    ("trusted_schema", "off"),
+    ("cell_size_check", "on"),
+    // What is deleted is overwritten: erased text must not lie about in the file.
+    ("secure_delete", "on"),
+    // Pages of the WAL, 32 MiB, at which it is worked into the file. A page that many commits
+    // touch is written there once for all of them: the more wait, the less is written.
+    ("wal_autocheckpoint", "8192"),
+    // After a checkpoint the WAL file is cut back to this many bytes. Less than it grows to between
+    // two of them would have the file system allot it anew each time.
+    ("journal_size_limit", "67108864"),
+    // 16 MiB: the upper levels of the indexes of a large database.
+    ("cache_size", "-16384"),
+];
+
 fn connect_options(options: &Options) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
+    let connect = SqliteConnectOptions::new()
         .filename(&options.path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -226,23 +250,10 @@ fn connect_options(options: &Options) -> SqliteConnectOptions {
             Synchronous::Full => SqliteSynchronous::Full,
             Synchronous::Normal => SqliteSynchronous::Normal,
         })
-        .busy_timeout(Duration::from_secs(5))
-        .foreign_keys(true)
-        .pragma("mmap_size", "0")
-        .pragma("trusted_schema", "off")
-        .pragma("cell_size_check", "on")
-        // What is deleted is overwritten: erased text must not lie about in the file.
-        .pragma("secure_delete", "on")
-        // Pages of the WAL, 32 MiB, at which it is worked into the file. A page that many commits
-        // touch is written there once for all of them: the more wait, the less is written.
-        .pragma("wal_autocheckpoint", "8192")
-        // After a checkpoint the WAL file is cut back to this many bytes. Less than it grows to
-        // between two of them would have the file system allot it anew each time.
-        .pragma("journal_size_limit", "67108864")
-        // 16 MiB: the upper levels of the indexes of a large database.
-        .pragma("cache_size", "-16384")
+        .busy_timeout(BUSY)
         .statement_cache_capacity(200)
-        .disable_statement_logging()
+        .disable_statement_logging();
+    PRAGMAS.iter().fold(connect, |connect, (name, value)| connect.pragma(*name, *value))
 }
 
 async fn refuse_old_library(connection: &mut SqliteConnection) -> Result<(), Error> {
@@ -271,17 +282,18 @@ where
 /// What a failure inside SQLite means to the caller.
 #[expect(clippy::needless_pass_by_value, reason = "it is an argument of map_err")]
 pub(super) fn unavailable(error: sqlx::Error) -> Error {
-    // Constraint, mismatch, range, misuse: about what was asked. Everything else (full, input or
-    // output, busy, read-only, corrupt, a worker that ended) is about the database.
-    let about_the_statement = error
-        .as_database_error()
-        .and_then(|error| error.code()?.parse::<i64>().ok())
-        .is_some_and(|code| [1, 18, 19, 20, 21, 25].contains(&(code & 0xff)));
-    if about_the_statement {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    if code.is_some_and(is_about_the_statement) {
         Error::Refused(error.to_string())
     } else {
         Error::Unavailable(error.to_string())
     }
+}
+
+/// Constraint, mismatch, range, misuse: about what was asked. Everything else (full, input or output,
+/// busy, read-only, corrupt) is about the database.
+pub(super) fn is_about_the_statement(code: i32) -> bool {
+    [1, 18, 19, 20, 21, 25].contains(&(code & 0xff))
 }
 
 /// A bare connection, for tests that damage a database.

@@ -1,7 +1,5 @@
 //! The ways there are to the rows that a filter means: the indexes, as far as a view has one for it.
 
-use std::fmt::Write;
-
 use serde_json::json;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
@@ -12,7 +10,7 @@ use crate::store::{Error, Filter, View};
 
 /// Paths whose rows do not come in order are read whole, up to so many rows.
 pub(super) const SMALL: i64 = 10_000;
-/// Conversations of a group that are merged at most.
+/// Conversations of a group that are merged, or sought each for itself, at most.
 const MOST_CONVERSATIONS: usize = 100;
 /// Messages that are not in an index yet, and are read beside it.
 const MOST_BEHIND: i64 = 20_000;
@@ -254,7 +252,11 @@ async fn by_place(
     .map_err(unavailable)?;
     let wanted = json!(conversations).to_string();
     Ok(match view {
-        View::Messages | View::Verdicts => return by_message_places(pool, &conversations).await,
+        View::Messages | View::Verdicts => {
+            let way = Way::Stretches(Stretches::of_conversations(&conversations));
+            let few = conversations.len() <= MOST_CONVERSATIONS;
+            few.then_some(Path { by: By::Place, way, exact: true })
+        }
         View::Hits => merged(
             &conversations,
             "select hit_id as id from hits indexed by hits_conversation
@@ -292,36 +294,6 @@ fn merged(conversations: &[i64], select: &str) -> Option<Path> {
     let sql = each.collect::<Vec<_>>().join(" union all ");
     let sql = if sql.is_empty() { "select 0 as id where 0".to_owned() } else { sql };
     Some(Path::ordered(By::Place, sql, ""))
-}
-
-/// Messages of conversations: from the index that is built behind the writer, and before these, those
-/// that are not in it yet. None while that index is far behind.
-async fn by_message_places(
-    pool: &SqlitePool,
-    conversations: &[i64],
-) -> Result<Option<Path>, Error> {
-    let through = number(
-        pool,
-        "select coalesce((select to_id from chain indexed by chain_kind
-             where kind = 0 order by from_id desc limit 1), 0)",
-    )
-    .await?;
-    if conversations.len() > MOST_CONVERSATIONS || behind(pool, through).await? {
-        return Ok(None);
-    }
-    let mut sql = format!(
-        "select message_id as id from messages not indexed
-         where message_id > {through} and message_id >= ?1 and message_id < ?2
-           and conversation_id in (select value from json_each(?3))"
-    );
-    for conversation in conversations {
-        let _ = write!(
-            sql,
-            " union all select message_id as id from message_places
-             where conversation_id = {conversation} and message_id >= ?1 and message_id < ?2"
-        );
-    }
-    Ok(Some(Path::ordered(By::Place, sql, &json!(conversations).to_string())))
 }
 
 /// Gaps by when they were found. Of one that turned out to hold different things, each part is a row of its

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::params;
 use serde_json::json;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::Sqlite;
+use super::connection::Connection;
 use super::control::{announce, record_act};
 use super::conversations::Arrival;
+use super::keys::keyed;
 use super::open::unavailable;
 use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
@@ -294,16 +297,17 @@ impl Sqlite {
             return Ok(seqs.iter().map(unknown).collect());
         };
         let job = latest_job("e.value");
+        let next = keyed("c.conversation_id", "> e.value", "order by msg_seq limit 1");
+        let this = keyed("c.conversation_id", "= e.value", "");
         let sql = format!(
             "select c.conversation_id, c.group_id, c.topic_id, c.group_type,
                  c.destroyed_at is not null, e.value, m.message_id, coalesce(m.sender, ''),
                  coalesce(m.sent_at, (
-                     select n.sent_at from messages n
-                     where n.conversation_id = c.conversation_id and n.msg_seq > e.value
-                     order by n.msg_seq limit 1), ?3),
+                     select n.sent_at from messages n where n.message_id = (
+                         select message_id from ({next}) order by msg_seq limit 1)), ?3),
                  coalesce(m.online_only, 0), {job}
              from json_each(?2) e join conversations c on c.conversation_id = ?1
-             left join messages m on m.conversation_id = c.conversation_id and m.msg_seq = e.value
+             left join messages m on m.message_id = (select message_id from ({this}))
              order by e.value"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
@@ -324,10 +328,9 @@ struct Draft {
     plan: Arc<NewPlan>,
 }
 
-#[async_trait]
 impl Operation for Draft {
     type Answer = PlanId;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<PlanId, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<PlanId, Error> {
         let plan = &self.plan;
         let left_behind = self.by.at.before(DRAFT).millis();
         for sql in [
@@ -335,26 +338,24 @@ impl Operation for Draft {
                  select plan_id from plans where state = 'draft' and created_at < ?)",
             "delete from plans where state = 'draft' and created_at < ?",
         ] {
-            let forget = sqlx::query(sql).bind(left_behind);
-            forget.execute(&mut *writing.connection).await.map_err(unavailable)?;
+            writing.connection.execute(sql, params![left_behind])?;
         }
         let recallable = plan.messages.iter().filter(|(_, obstacle)| obstacle.is_none()).count();
-        sqlx::query_scalar(
+        writing.connection.value(
             "insert into plans (state, asked, digest, rules_version, messages, recallable, calls,
                  created_by, created_at, progress)
              values ('draft', ?, ?, ?, ?, ?, ?, ?, ?, 0) returning plan_id",
+            params![
+                plan.asked.as_str(),
+                plan.digest.as_str(),
+                plan.rules_version.as_str(),
+                i64::try_from(plan.messages.len()).unwrap_or(i64::MAX),
+                i64::try_from(recallable).unwrap_or(i64::MAX),
+                seq_to_i64(plan.calls),
+                self.by.actor.as_str(),
+                self.by.at.millis()
+            ],
         )
-        .bind(plan.asked.as_str())
-        .bind(plan.digest.as_str())
-        .bind(plan.rules_version.as_str())
-        .bind(i64::try_from(plan.messages.len()).unwrap_or(i64::MAX))
-        .bind(i64::try_from(recallable).unwrap_or(i64::MAX))
-        .bind(seq_to_i64(plan.calls))
-        .bind(self.by.actor.as_str())
-        .bind(self.by.at.millis())
-        .fetch_one(&mut *writing.connection)
-        .await
-        .map_err(unavailable)
     }
 }
 
@@ -365,15 +366,14 @@ struct Write {
     first: usize,
 }
 
-#[async_trait]
 impl Operation for Write {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
         let some = self.plan.messages.iter().enumerate().skip(self.first).take(WRITTEN_AT_ONCE);
         let mut rows = Vec::with_capacity(WRITTEN_AT_ONCE);
         for (at, (message, obstacle)) in some {
             let conversation_id = match message.conversation.conversation_id {
-                0 => unseen(writing, message).await?,
+                0 => unseen(writing, message)?,
                 known => known,
             };
             rows.push(json!([
@@ -386,27 +386,22 @@ impl Operation for Write {
                 obstacle
             ]));
         }
-        sqlx::query(
-            "insert into plan_messages (plan_id, place, conversation_id, msg_seq, message_id,
+        writing
+            .connection
+            .execute(
+                "insert into plan_messages (plan_id, place, conversation_id, msg_seq, message_id,
                  sender, sent_at, obstacle)
              select ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
                  value ->> 5, value ->> 6
              from json_each(?2)",
-        )
-        .bind(self.plan_id)
-        .bind(json!(rows).to_string())
-        .execute(&mut *writing.connection)
-        .await
-        .map(drop)
-        .map_err(unavailable)
+                params![self.plan_id, json!(rows).to_string()],
+            )
+            .map(drop)
     }
 }
 
 /// The conversation of a message in a group of which nothing was ever recorded.
-async fn unseen(
-    writing: &mut Writing<'_>,
-    message: &MeantMessage,
-) -> Result<ConversationId, Error> {
+fn unseen(writing: &mut Writing<'_>, message: &MeantMessage) -> Result<ConversationId, Error> {
     let Conversation { group_id, topic_id, group_type, .. } = message.conversation.as_ref();
     let arrival = Arrival {
         group_id,
@@ -416,7 +411,7 @@ async fn unseen(
         sent_at: message.sent_at,
         content_hash: &[],
     };
-    let known = writing.conversations.of(writing.connection, &arrival).await?;
+    let known = writing.conversation(&arrival)?;
     Ok(known.conversation.conversation_id)
 }
 
@@ -427,21 +422,19 @@ struct Made {
     plan: Arc<NewPlan>,
 }
 
-#[async_trait]
 impl Operation for Made {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        sqlx::query("update plans set state = 'planned' where plan_id = ?")
-            .bind(self.plan_id)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        writing.connection.execute(
+            "update plans set state = 'planned' where plan_id = ?",
+            params![self.plan_id],
+        )?;
         let asked: serde_json::Value = serde_json::from_str(&self.plan.asked).unwrap_or_default();
         let detail = json!({
             "plan": self.plan_id, "digest": self.plan.digest, "asked": asked,
             "messages": self.plan.messages.len(),
         });
-        record_act(writing.connection, &self.by, "plan", &detail.to_string()).await
+        record_act(writing.connection, &self.by, "plan", &detail.to_string())
     }
 }
 
@@ -452,24 +445,20 @@ struct Turn {
     to: PlanState,
 }
 
-#[async_trait]
 impl Operation for Turn {
     /// A refusal is an answer: the database is none the worse for it.
     type Answer = Result<(), Error>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
-        let connection = &mut *writing.connection;
-        let Some(state) = state_of(connection, self.plan).await? else {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
+        let connection = writing.connection;
+        let Some(state) = state_of(connection, self.plan)? else {
             return Ok(Err(no_such(self.plan)));
         };
         let act = match (self.to, state) {
             (PlanState::Applying, PlanState::Planned) => {
-                sqlx::query("update plans set applied_by = ?, applied_at = ? where plan_id = ?")
-                    .bind(self.by.actor.as_str())
-                    .bind(self.by.at.millis())
-                    .bind(self.plan)
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(unavailable)?;
+                connection.execute(
+                    "update plans set applied_by = ?, applied_at = ? where plan_id = ?",
+                    params![self.by.actor.as_str(), self.by.at.millis(), self.plan],
+                )?;
                 "plan apply"
             }
             (PlanState::Applying, PlanState::Applying | PlanState::Applied)
@@ -477,7 +466,7 @@ impl Operation for Turn {
                 return Ok(Ok(()));
             }
             (PlanState::Cancelling, PlanState::Applied)
-                if !is_unfinished(connection, self.plan).await? =>
+                if !is_unfinished(connection, self.plan)? =>
             {
                 let why = format!("nothing of plan {} waits any more: all was done", self.plan);
                 return Ok(Err(Error::Invalid(why)));
@@ -485,59 +474,40 @@ impl Operation for Turn {
             (PlanState::Cancelling, _) => "plan cancel",
             _ => return Ok(Err(Error::Invalid(format!("plan {} is {state}", self.plan)))),
         };
-        sqlx::query("update plans set state = ?, finished_at = null where plan_id = ?")
-            .bind(self.to.as_str())
-            .bind(self.plan)
-            .execute(&mut *connection)
-            .await
-            .map_err(unavailable)?;
-        record_act(connection, &self.by, act, &json!({ "plan": self.plan }).to_string()).await?;
+        connection.execute(
+            "update plans set state = ?, finished_at = null where plan_id = ?",
+            params![self.to.as_str(), self.plan],
+        )?;
+        record_act(connection, &self.by, act, &json!({ "plan": self.plan }).to_string())?;
         Ok(Ok(()))
     }
 }
 
-async fn state_of(
-    connection: &mut SqliteConnection,
-    plan: PlanId,
-) -> Result<Option<PlanState>, Error> {
-    let state: Option<String> = sqlx::query_scalar("select state from plans where plan_id = ?")
-        .bind(plan)
-        .fetch_optional(connection)
-        .await
-        .map_err(unavailable)?;
+fn state_of(connection: &Connection, plan: PlanId) -> Result<Option<PlanState>, Error> {
+    let state: Option<String> =
+        connection.first("select state from plans where plan_id = ?", params![plan])?;
     Ok(state.as_deref().and_then(PlanState::from_word))
 }
 
 /// Whether any job of a plan waits or is in a call, which may fail.
-async fn is_unfinished(connection: &mut SqliteConnection, plan: PlanId) -> Result<bool, Error> {
-    let found: Option<i64> = sqlx::query_scalar(
+fn is_unfinished(connection: &Connection, plan: PlanId) -> Result<bool, Error> {
+    let found: Option<i64> = connection.first(
         "select 1 from recall_jobs indexed by recall_jobs_swept
          where background = 1 and requested_by = 'plan:' || ?
            and state in ('pending', 'leased', 'retry', 'held') limit 1",
-    )
-    .bind(plan)
-    .fetch_optional(connection)
-    .await
-    .map_err(unavailable)?;
+        params![plan],
+    )?;
     Ok(found.is_some())
 }
 
 /// Jobs of a plan that wait or are held.
-async fn waiting(
-    connection: &mut SqliteConnection,
-    plan: PlanId,
-    most: usize,
-) -> Result<Vec<JobId>, Error> {
-    sqlx::query_scalar(
+fn waiting(connection: &Connection, plan: PlanId, most: usize) -> Result<Vec<JobId>, Error> {
+    connection.values(
         "select job_id from recall_jobs indexed by recall_jobs_swept
          where background = 1 and requested_by = 'plan:' || ?
            and state in ('pending', 'retry', 'held') limit ?",
+        params![plan, i64::try_from(most).unwrap_or(i64::MAX)],
     )
-    .bind(plan)
-    .bind(i64::try_from(most).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await
-    .map_err(unavailable)
 }
 
 /// The next step of a plan.
@@ -547,35 +517,33 @@ struct Step {
     at: Timestamp,
 }
 
-#[async_trait]
 impl Operation for Step {
     type Answer = bool;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
-        let (done, to) = match state_of(writing.connection, self.plan).await? {
-            Some(PlanState::Applying) => (self.queue(writing).await?, PlanState::Applied),
-            Some(PlanState::Cancelling) => (self.end(writing).await?, PlanState::Cancelled),
+    fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let (done, to) = match state_of(writing.connection, self.plan)? {
+            Some(PlanState::Applying) => (self.queue(writing)?, PlanState::Applied),
+            Some(PlanState::Cancelling) => (self.end(writing)?, PlanState::Cancelled),
             _ => return Ok(false),
         };
         if done == self.most {
             return Ok(true);
         }
-        sqlx::query("update plans set state = ?, finished_at = ? where plan_id = ?")
-            .bind(to.as_str())
-            .bind(self.at.millis())
-            .bind(self.plan)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+        writing.connection.execute(
+            "update plans set state = ?, finished_at = ? where plan_id = ?",
+            params![to.as_str(), self.at.millis(), self.plan],
+        )?;
         Ok(false)
     }
 }
 
 impl Step {
     /// Queues the jobs of the next messages. Answers how many messages there were.
-    async fn queue(&self, writing: &mut Writing<'_>) -> Result<usize, Error> {
+    fn queue(&self, writing: &mut Writing<'_>) -> Result<usize, Error> {
         // What became of a message since it was planned is looked up now: its job may be there, or
         // its group gone.
-        let rows = sqlx::query(
+        let (mut jobs, mut obstacles) = (Vec::new(), Vec::new());
+        let ids = &mut *writing.ids;
+        let places = writing.connection.rows(
             "select p.place, p.conversation_id, p.msg_seq, p.message_id, p.sender, p.sent_at,
                  coalesce(p.obstacle,
                      case when c.destroyed_at is not null then 'group destroyed' end,
@@ -587,75 +555,54 @@ impl Step {
              from plans join plan_messages p on p.plan_id = plans.plan_id and p.place > plans.progress
              join conversations c on c.conversation_id = p.conversation_id
              where plans.plan_id = ? order by p.place limit ?",
-        )
-        .bind(self.plan)
-        .bind(i64::try_from(self.most).unwrap_or(i64::MAX))
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
-        let Some(last) = rows.last().map(|row| row.get::<i64, _>(0)) else { return Ok(0) };
-        let mut jobs = Vec::with_capacity(rows.len());
-        let mut obstacles = Vec::new();
-        for row in &rows {
-            if let Some(obstacle) = row.get::<Option<&str>, _>(6) {
-                obstacles.push(json!([row.get::<i64, _>(0), obstacle]));
-                continue;
-            }
-            jobs.push(json!([
-                writing.ids.next_job(),
-                row.get::<i64, _>(1),
-                row.get::<i64, _>(2),
-                row.get::<Option<i64>, _>(3),
-                row.get::<&str, _>(4),
-                row.get::<i64, _>(5)
-            ]));
-        }
-        let queued: Vec<JobId> = sqlx::query_scalar(
+            params![self.plan, i64::try_from(self.most).unwrap_or(i64::MAX)],
+            |row| {
+                let place: i64 = row.get(0)?;
+                if let Some(obstacle) = row.get::<_, Option<String>>(6)? {
+                    obstacles.push(json!([place, obstacle]));
+                    return Ok(place);
+                }
+                jobs.push(json!([
+                    ids.next_job(),
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, Option<i64>>(3)?,
+                    row.get::<_, String>(4)?,
+                    row.get::<_, i64>(5)?
+                ]));
+                Ok(place)
+            },
+        )?;
+        let Some(last) = places.last().copied() else { return Ok(0) };
+        let queued: Vec<JobId> = writing.connection.values(
             "insert into recall_jobs (job_id, conversation_id, msg_seq, message_id, sender, state,
                  severity, background, lease, attempts, failures, unclear, due_at, requested_by,
                  sent_at, created_at)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, 'pending',
                  ?1, 1, 0, 0, 0, 0, ?2, 'plan:' || ?3, value ->> 5, ?2
              from json_each(?4) where true on conflict do nothing returning job_id",
-        )
-        .bind(SEVERITY as i64)
-        .bind(self.at.millis())
-        .bind(self.plan)
-        .bind(json!(jobs).to_string())
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
-        sqlx::query(
+            params![SEVERITY as i64, self.at.millis(), self.plan, json!(jobs).to_string()],
+        )?;
+        writing.connection.execute(
             "update plan_messages set obstacle = e.value ->> 1 from json_each(?2) e
              where plan_id = ?1 and place = e.value ->> 0",
-        )
-        .bind(self.plan)
-        .bind(json!(obstacles).to_string())
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
-        sqlx::query("update plans set progress = ? where plan_id = ?")
-            .bind(last)
-            .bind(self.plan)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
-        announce(writing, &queued).await?;
-        Ok(rows.len())
+            params![self.plan, json!(obstacles).to_string()],
+        )?;
+        writing
+            .connection
+            .execute("update plans set progress = ? where plan_id = ?", params![last, self.plan])?;
+        announce(writing, &queued)?;
+        Ok(places.len())
     }
 
     /// Ends waiting jobs. Answers how many.
-    async fn end(&self, writing: &mut Writing<'_>) -> Result<usize, Error> {
-        let jobs = waiting(writing.connection, self.plan, self.most).await?;
-        sqlx::query(
+    fn end(&self, writing: &mut Writing<'_>) -> Result<usize, Error> {
+        let jobs = waiting(writing.connection, self.plan, self.most)?;
+        writing.connection.execute(
             "update recall_jobs set state = 'cancelled', reason = 'plan cancelled', finished_at = ?
              where job_id in (select value from json_each(?))",
-        )
-        .bind(self.at.millis())
-        .bind(json!(jobs).to_string())
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![self.at.millis(), json!(jobs).to_string()],
+        )?;
         let ended = jobs.len();
         writing.events.push(JobEvent::Withdrawn(jobs));
         Ok(ended)
@@ -665,15 +612,12 @@ impl Step {
 /// Finds what is left to do.
 struct Unfinished;
 
-#[async_trait]
 impl Operation for Unfinished {
     type Answer = Vec<PlanId>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<PlanId>, Error> {
-        sqlx::query_scalar(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Vec<PlanId>, Error> {
+        writing.connection.values(
             "select plan_id from plans where state in ('applying', 'cancelling') order by plan_id",
+            [],
         )
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)
     }
 }

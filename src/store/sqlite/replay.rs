@@ -1,10 +1,11 @@
 //! Stored messages read back as they were judged.
 
 use serde_json::{Value, json};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::Sqlite;
+use super::keys::keyed;
 use super::open::unavailable;
 use crate::model::{Element, GroupType, Mentions, Message, MessageKey, Source, Timestamp, UserId};
 use crate::store::{ConversationId, Error, StoredMessage};
@@ -46,18 +47,20 @@ impl Sqlite {
         from: i64,
         to: i64,
     ) -> Result<Vec<Message>, Error> {
-        let rows = sqlx::query(concat!(
-            stored_columns!(),
+        let sql = format!(
             // What was pruned or erased has neither.
-            "where m.conversation_id = ? and m.msg_seq between ? and ?
+            "{} where m.message_id in (select message_id from ({}))
                  and (m.body is not null or m.text <> '') order by m.msg_seq",
-        ))
-        .bind(conversation)
-        .bind(from)
-        .bind(to)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(unavailable)?;
+            stored_columns!(),
+            keyed("?1", "between ?2 and ?3", "")
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(conversation)
+            .bind(from)
+            .bind(to)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
         Ok(rows.iter().map(|row| stored(row).message).collect())
     }
 

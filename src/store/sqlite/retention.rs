@@ -5,11 +5,12 @@
 //! [`Retention::scrub`] does.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{ConnectOptions, Connection, Row};
+use rusqlite::{Row, params};
+use sqlx::{ConnectOptions, Connection as _};
 
 use super::Sqlite;
 use super::chain::Kind;
+use super::connection::Connection;
 use super::control::record_act;
 use super::gaps::set_number;
 use super::open::unavailable;
@@ -59,11 +60,11 @@ impl Retention for Sqlite {
     async fn scrub(&self) -> Result<bool, Error> {
         fault!("on_checkpoint");
         let mut connection = self.reopen.connect().await.map_err(unavailable)?;
-        let row = sqlx::query("pragma wal_checkpoint(truncate)")
+        // Of three columns the first says whether readers stood in the way.
+        let busy: i64 = sqlx::query_scalar("pragma wal_checkpoint(truncate)")
             .fetch_one(&mut connection)
             .await
             .map_err(unavailable)?;
-        let busy: i64 = row.get(0);
         connection.close().await.map_err(unavailable)?;
         Ok(busy == 0)
     }
@@ -84,24 +85,22 @@ struct EraseSome {
     limit: usize,
 }
 
-#[async_trait]
 impl Operation for EraseSome {
     type Answer = Option<Erased>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Option<Erased>, Error> {
-        let ids: Vec<i64> = sqlx::query_scalar(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Option<Erased>, Error> {
+        let ids: Vec<i64> = writing.connection.values(
             "select message_id from messages where sender = ?1 and message_id > ?2
              union
              select message_id from conflicts where sender = ?1 and message_id > ?2
              order by message_id limit ?3",
-        )
-        .bind(self.sender.as_str())
-        .bind(self.after)
-        .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
-        .fetch_all(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![
+                self.sender.as_str(),
+                self.after,
+                i64::try_from(self.limit).unwrap_or(i64::MAX)
+            ],
+        )?;
         let Some(last) = ids.last().copied() else { return Ok(None) };
-        blank(writing.connection, &ids, Some(&self.sender)).await?;
+        blank(writing.connection, &ids, Some(&self.sender))?;
         Ok(Some(Erased { after: last, messages: ids.len() as u64 }))
     }
 }
@@ -165,18 +164,13 @@ fn code_point(escape: &[u8]) -> Option<(char, &[u8])> {
 /// Drops these bodies.
 struct EraseQuarantined(Vec<i64>);
 
-#[async_trait]
 impl Operation for EraseQuarantined {
     type Answer = u64;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
-        sqlx::query(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<u64, Error> {
+        writing.connection.execute(
             "delete from quarantine where quarantine_id in (select value from json_each(?))",
+            params![serde_json::json!(self.0).to_string()],
         )
-        .bind(serde_json::json!(self.0).to_string())
-        .execute(&mut *writing.connection)
-        .await
-        .map(|done| done.rows_affected())
-        .map_err(unavailable)
     }
 }
 
@@ -185,30 +179,31 @@ struct PruneSome {
     limit: usize,
 }
 
-#[async_trait]
 impl Operation for PruneSome {
     type Answer = Pruned;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Pruned, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
-        let connection = &mut *writing.connection;
+        let connection = writing.connection;
         if let Some(before) = self.before.text {
             let walk = Walk { marker: "text_pruned_through", matched: false, before };
-            self.texts(connection, &walk, &mut pruned).await?;
+            self.texts(connection, &walk, &mut pruned)?;
             let old = "delete from quarantine where quarantine_id in (
                 select quarantine_id from quarantine where received_at < ? limit ?)";
-            self.rows(connection, old, before, &mut pruned).await?;
+            self.rows(connection, old, before, &mut pruned)?;
         }
         if let Some(before) = self.before.matched_text {
             let walk = Walk { marker: "matched_text_pruned_through", matched: true, before };
-            self.texts(connection, &walk, &mut pruned).await?;
+            self.texts(connection, &walk, &mut pruned)?;
         }
         if let Some(before) = self.before.rows {
-            self.messages(connection, before, &mut pruned).await?;
-            self.calls(connection, before, &mut pruned).await?;
+            // What goes leaves the table of keys, too, so its key has to be there.
+            writing.keys.file_all(connection)?;
+            self.messages(connection, before, &mut pruned)?;
+            self.calls(connection, before, &mut pruned)?;
             for state in JobState::ALL.iter().copied().filter(|state| state.is_final()) {
-                self.jobs(connection, state, before, &mut pruned).await?;
+                self.jobs(connection, state, before, &mut pruned)?;
             }
-            self.gaps(connection, before, &mut pruned).await?;
+            self.gaps(connection, before, &mut pruned)?;
         }
         Ok(pruned)
     }
@@ -217,16 +212,13 @@ impl Operation for PruneSome {
 /// How far the gaps were walked through, in `meta`; 0 before the first and after the last.
 const GAPS_WALKED: &str = "gaps_pruned_through";
 
-/// What goes with the messages from ?1 up to ?2, all older than ?3: them last.
-const OF_MESSAGES: [&str; 6] = [
-    "update chain set pruned_before = ?3, salts = null, digests = null
-     where kind = 1 and from_id in (
-         select conflict_id from conflicts where message_id between ?1 and ?2)",
+/// What goes with the messages from ?1 up to ?2: them last.
+const OF_MESSAGES: [&str; 5] = [
     "delete from hits where message_id between ?1 and ?2",
     "delete from reviews where message_id between ?1 and ?2",
     "delete from conflicts where message_id between ?1 and ?2",
-    "delete from message_places where (conversation_id, message_id) in (
-         select conversation_id, message_id from messages not indexed
+    "delete from message_keys where (conversation_id, msg_seq) in (
+         select conversation_id, msg_seq from messages not indexed
          where message_id between ?1 and ?2)",
     "delete from messages where message_id between ?1 and ?2",
 ];
@@ -239,35 +231,35 @@ struct Walk {
     before: Timestamp,
 }
 
+/// An id, whether its row is old, and whether it is meant.
+fn read_old(row: &Row<'_>) -> rusqlite::Result<(i64, bool, bool)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
 impl PruneSome {
     fn limit(&self) -> i64 {
         i64::try_from(self.limit).unwrap_or(i64::MAX)
     }
 
-    async fn texts(
+    fn texts(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
         walk: &Walk,
         pruned: &mut Pruned,
     ) -> Result<(), Error> {
-        let next = sqlx::query(
+        let next = connection.rows(
             "select message_id, received_at < ?2, (verdict > 0) = ?3 from messages
              where message_id > coalesce((select cast(value as integer) from meta where name = ?1), 0)
              order by message_id limit ?4",
-        )
-        .bind(walk.marker)
-        .bind(walk.before.millis())
-        .bind(walk.matched)
-        .bind(self.limit())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(unavailable)?;
-        let old: Vec<_> = next.iter().take_while(|row| row.get::<bool, _>(1)).collect();
-        let Some(last) = old.last() else { return Ok(()) };
+            params![walk.marker, walk.before.millis(), walk.matched, self.limit()],
+            read_old,
+        )?;
+        let old: Vec<_> = next.iter().take_while(|(_, is_old, _)| *is_old).collect();
+        let Some((last, ..)) = old.last() else { return Ok(()) };
         let meant: Vec<i64> =
-            old.iter().filter(|row| row.get(2)).map(|row| row.get::<i64, _>(0)).collect();
-        set_number(connection, walk.marker, last.get(0)).await?;
-        blank(connection, &meant, None).await?;
+            old.iter().filter(|(.., is_meant)| *is_meant).map(|(id, ..)| *id).collect();
+        set_number(connection, walk.marker, *last)?;
+        blank(connection, &meant, None)?;
         pruned.texts += meant.len() as u64;
         pruned.more |= old.len() >= self.limit;
         Ok(())
@@ -275,35 +267,31 @@ impl PruneSome {
 
     /// Takes old messages away, with all that is about them: a run that one link of the chain covers at a
     /// time, so that each link has its rows or none.
-    async fn messages(
+    fn messages(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
         before: Timestamp,
         pruned: &mut Pruned,
     ) -> Result<(), Error> {
         let mut gone = 0;
         while gone < self.limit as u64 {
-            let run = old_run(connection, Kind::Messages, before.millis()).await?;
+            let run = old_run(connection, Kind::Messages, before.millis())?;
             let Some((link, from, to)) = run else { return Ok(()) };
-            let ids: Vec<i64> = sqlx::query_scalar(
+            let ids: Vec<i64> = connection.values(
                 "select message_id from messages not indexed where message_id between ? and ?",
-            )
-            .bind(from)
-            .bind(to)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(unavailable)?;
-            blank(connection, &ids, None).await?;
+                params![from, to],
+            )?;
+            blank(connection, &ids, None)?;
+            connection.execute(
+                "update chain set pruned_before = ?3, salts = null, digests = null
+                 where kind = 1 and from_id in (
+                     select conflict_id from conflicts where message_id between ?1 and ?2)",
+                params![from, to, before.millis()],
+            )?;
             for sql in OF_MESSAGES {
-                sqlx::query(sql)
-                    .bind(from)
-                    .bind(to)
-                    .bind(before.millis())
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(unavailable)?;
+                connection.execute(sql, params![from, to])?;
             }
-            trail::pruned(connection, link, before.millis()).await?;
+            trail::pruned(connection, link, before.millis())?;
             gone += ids.len() as u64;
             pruned.rows += ids.len() as u64;
             pruned.more = true;
@@ -311,24 +299,19 @@ impl PruneSome {
         Ok(())
     }
 
-    async fn calls(
+    fn calls(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
         before: Timestamp,
         pruned: &mut Pruned,
     ) -> Result<(), Error> {
         let mut gone = 0;
         while gone < self.limit as u64 {
-            let run = old_run(connection, Kind::Calls, before.millis()).await?;
+            let run = old_run(connection, Kind::Calls, before.millis())?;
             let Some((link, from, to)) = run else { return Ok(()) };
-            let rows = sqlx::query("delete from calls where call_id between ? and ?")
-                .bind(from)
-                .bind(to)
-                .execute(&mut *connection)
-                .await
-                .map_err(unavailable)?
-                .rows_affected();
-            trail::pruned(connection, link, before.millis()).await?;
+            let rows = connection
+                .execute("delete from calls where call_id between ? and ?", params![from, to])?;
+            trail::pruned(connection, link, before.millis())?;
             gone += rows;
             pruned.rows += rows;
             pruned.more = true;
@@ -338,26 +321,20 @@ impl PruneSome {
 
     /// Takes old jobs of one final state away. The states are walked apart, so that jobs that still wait,
     /// however many and however old, never stand at the head of the line.
-    async fn jobs(
+    fn jobs(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
         state: JobState,
         before: Timestamp,
         pruned: &mut Pruned,
     ) -> Result<(), Error> {
-        let gone = sqlx::query(
+        let gone = connection.execute(
             "delete from recall_jobs where job_id in (
                  select job_id from (select job_id, created_at from recall_jobs
                      where state = ?3 order by job_id limit ?2)
                  where created_at < ?1)",
-        )
-        .bind(before.millis())
-        .bind(self.limit())
-        .bind(state.as_str())
-        .execute(connection)
-        .await
-        .map_err(unavailable)?
-        .rows_affected();
+            params![before.millis(), self.limit(), state.as_str()],
+        )?;
         pruned.rows += gone;
         pruned.more |= gone >= self.limit as u64;
         Ok(())
@@ -365,54 +342,43 @@ impl PruneSome {
 
     /// Takes old gaps away that are closed. Open ones stay and are walked past; the next time begins at
     /// the first again.
-    async fn gaps(
+    fn gaps(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
         before: Timestamp,
         pruned: &mut Pruned,
     ) -> Result<(), Error> {
-        let next = sqlx::query(
+        let next = connection.rows(
             "select gap_id, found_at < ?2, coalesce(closed_at < ?2, 0) from gaps
              where gap_id > coalesce((select cast(value as integer) from meta where name = ?1), 0)
              order by gap_id limit ?3",
-        )
-        .bind(GAPS_WALKED)
-        .bind(before.millis())
-        .bind(self.limit())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(unavailable)?;
+            params![GAPS_WALKED, before.millis(), self.limit()],
+            read_old,
+        )?;
         // None is closed before it is found, so what was found lately ends the walk.
-        let old: Vec<_> = next.iter().take_while(|row| row.get::<bool, _>(1)).collect();
+        let old: Vec<_> = next.iter().take_while(|(_, is_old, _)| *is_old).collect();
         let closed: Vec<i64> =
-            old.iter().filter(|row| row.get(2)).map(|row| row.get::<i64, _>(0)).collect();
+            old.iter().filter(|(.., is_closed)| *is_closed).map(|(id, ..)| *id).collect();
         if !closed.is_empty() {
-            sqlx::query("delete from gaps where gap_id in (select value from json_each(?))")
-                .bind(serde_json::json!(closed).to_string())
-                .execute(&mut *connection)
-                .await
-                .map_err(unavailable)?;
+            connection.execute(
+                "delete from gaps where gap_id in (select value from json_each(?))",
+                params![serde_json::json!(closed).to_string()],
+            )?;
         }
         let last = old.last().filter(|_| old.len() >= self.limit);
         pruned.rows += closed.len() as u64;
         pruned.more |= last.is_some();
-        set_number(connection, GAPS_WALKED, last.map_or(0, |row| row.get(0))).await
+        set_number(connection, GAPS_WALKED, last.map_or(0, |(id, ..)| *id))
     }
 
-    async fn rows(
+    fn rows(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
         sql: &'static str,
         before: Timestamp,
         pruned: &mut Pruned,
     ) -> Result<(), Error> {
-        let gone = sqlx::query(sql)
-            .bind(before.millis())
-            .bind(self.limit())
-            .execute(connection)
-            .await
-            .map_err(unavailable)?
-            .rows_affected();
+        let gone = connection.execute(sql, params![before.millis(), self.limit()])?;
         pruned.rows += gone;
         pruned.more |= gone >= self.limit as u64;
         Ok(())
@@ -421,11 +387,7 @@ impl PruneSome {
 
 /// Takes the text of messages away, with that of their conflicts and hits; of one sender alone where
 /// one is given.
-async fn blank(
-    connection: &mut SqliteConnection,
-    messages: &[i64],
-    sender: Option<&UserId>,
-) -> Result<(), Error> {
+fn blank(connection: &Connection, messages: &[i64], sender: Option<&UserId>) -> Result<(), Error> {
     let these = serde_json::json!(messages).to_string();
     let meant = [
         "select message_id from messages
@@ -435,38 +397,23 @@ async fn blank(
     ];
     let mut ids: [Vec<i64>; 2] = Default::default();
     for (sql, ids) in meant.into_iter().zip(&mut ids) {
-        *ids = sqlx::query_scalar(sql)
-            .bind(these.as_str())
-            .bind(sender.map(UserId::as_str))
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(unavailable)?;
+        *ids = connection.values(sql, params![these.as_str(), sender.map(UserId::as_str)])?;
     }
-    trail::forget(connection, &ids[0], &ids[1]).await?;
+    trail::forget(connection, &ids[0], &ids[1])?;
     for table in ["messages", "conflicts"] {
         let sql = format!(
             "update {table} set text = '', body = null, cloud_custom_data = '', detail = {WHAT_STAYS}
              where message_id in (select value from json_each(?1)) and (?2 is null or sender = ?2)"
         );
-        sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(these.as_str())
-            .bind(sender.map(UserId::as_str))
-            .execute(&mut *connection)
-            .await
-            .map_err(unavailable)?;
+        connection.execute(&sql, params![these.as_str(), sender.map(UserId::as_str)])?;
     }
-    sqlx::query(
-        "update hits set matched_text = '' where message_id in (select value from json_each(?1))
+    connection.execute(
+            "update hits set matched_text = '' where message_id in (select value from json_each(?1))
              and (?2 is null or ?2 = coalesce(
                  (select sender from conflicts x where x.conflict_id = hits.conflict_id),
                  (select sender from messages m where m.message_id = hits.message_id)))",
-    )
-    .bind(these.as_str())
-    .bind(sender.map(UserId::as_str))
-    .execute(connection)
-    .await
-    .map(drop)
-    .map_err(unavailable)
+            params![these.as_str(), sender.map(UserId::as_str)],
+        ).map(drop)
 }
 
 struct NoteRemoval {
@@ -475,10 +422,9 @@ struct NoteRemoval {
     detail: String,
 }
 
-#[async_trait]
 impl Operation for NoteRemoval {
     type Answer = ();
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        record_act(writing.connection, &self.by, &self.act, &self.detail).await
+    fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        record_act(writing.connection, &self.by, &self.act, &self.detail)
     }
 }

@@ -1,6 +1,7 @@
 //! [`Reviews`] on SQLite.
 
 use async_trait::async_trait;
+use rusqlite::params;
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
@@ -8,8 +9,8 @@ use sqlx::{AssertSqlSafe, Row};
 use super::Sqlite;
 use super::audit::whole;
 use super::control::record_act;
+use super::keys::message_of;
 use super::open::unavailable;
-use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
 use crate::model::{MessageKey, Timestamp};
 use crate::store::{By, Error, Filter, Page, Precision, Review, Reviews};
@@ -48,17 +49,8 @@ impl Reviews for Sqlite {
     }
 
     async fn message_id(&self, key: &MessageKey) -> Result<Option<i64>, Error> {
-        sqlx::query_scalar(
-            "select m.message_id from conversations c
-             join messages m on m.conversation_id = c.conversation_id and m.msg_seq = ?3
-             where c.group_id = ?1 and c.topic_id = ?2 order by c.incarnation desc limit 1",
-        )
-        .bind(key.group_id.as_str())
-        .bind(key.topic_id.as_str())
-        .bind(seq_to_i64(key.msg_seq))
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(unavailable)
+        let MessageKey { group_id, topic_id, msg_seq } = key;
+        message_of(&self.readers, group_id.as_str(), topic_id.as_str(), *msg_seq).await
     }
 
     async fn review(&self, by: &By, review: &Review) -> Result<(), Error> {
@@ -192,28 +184,27 @@ struct Keep {
     review: Review,
 }
 
-#[async_trait]
 impl Operation for Keep {
     /// What makes no sense is an answer: a transaction that fails is made anew, and this one needs no
     /// repetition.
     type Answer = Result<(), Error>;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error> {
         let review = &self.review;
         let mut meant = Vec::with_capacity(review.messages.len());
         for &message in &review.messages {
-            match self.rules(writing, message).await? {
+            match self.rules(writing, message)? {
                 Ok(rules) => meant.extend(rules.into_iter().map(|rule| (message, rule))),
                 Err(why) => return Ok(Err(Error::Invalid(why))),
             }
         }
         for (message, rule) in &meant {
-            self.keep(writing, *message, rule).await?;
+            self.keep(writing, *message, rule)?;
         }
         let detail = json!({
             "messages": review.messages, "rule": review.rule,
             "verdict": verdict(review), "note": review.note,
         });
-        record_act(writing.connection, &self.by, "review", &detail.to_string()).await?;
+        record_act(writing.connection, &self.by, "review", &detail.to_string())?;
         Ok(Ok(()))
     }
 }
@@ -223,55 +214,48 @@ fn verdict(review: &Review) -> &'static str {
 }
 
 impl Keep {
-    async fn keep(&self, writing: &mut Writing<'_>, message: i64, rule: &str) -> Result<(), Error> {
+    fn keep(&self, writing: &mut Writing<'_>, message: i64, rule: &str) -> Result<(), Error> {
         // A later word is a row of its own, so that lists have it at their head.
-        sqlx::query("delete from reviews where message_id = ? and rule_id = ?")
-            .bind(message)
-            .bind(rule)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
-        sqlx::query(
-            "insert into reviews (message_id, rule_id, verdict, note, reviewer, at)
+        writing.connection.execute(
+            "delete from reviews where message_id = ? and rule_id = ?",
+            params![message, rule],
+        )?;
+        writing
+            .connection
+            .execute(
+                "insert into reviews (message_id, rule_id, verdict, note, reviewer, at)
              values (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(message)
-        .bind(rule)
-        .bind(verdict(&self.review))
-        .bind(self.review.note.as_str())
-        .bind(self.by.actor.as_str())
-        .bind(self.by.at.millis())
-        .execute(&mut *writing.connection)
-        .await
-        .map(drop)
-        .map_err(unavailable)
+                params![
+                    message,
+                    rule,
+                    verdict(&self.review),
+                    self.review.note.as_str(),
+                    self.by.actor.as_str(),
+                    self.by.at.millis()
+                ],
+            )
+            .map(drop)
     }
 
     /// The rules of a message that the review is about; the empty one where nothing matched, and an
     /// operator had it recalled. Or why there is nothing to review.
-    async fn rules(
+    fn rules(
         &self,
         writing: &mut Writing<'_>,
         message: i64,
     ) -> Result<Result<Vec<String>, String>, Error> {
-        let has_job: Option<bool> = sqlx::query_scalar(
+        let has_job: Option<bool> = writing.connection.first(
             "select exists (select 1 from recall_jobs j indexed by recall_jobs_key
                  where j.conversation_id = m.conversation_id and j.msg_seq = m.msg_seq)
              from messages m where m.message_id = ?",
-        )
-        .bind(message)
-        .fetch_optional(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![message],
+        )?;
         let Some(has_job) = has_job else {
             return Ok(Err(format!("there is no message {message}")));
         };
-        let hit: Vec<String> =
-            sqlx::query_scalar("select distinct rule_id from hits where message_id = ?")
-                .bind(message)
-                .fetch_all(&mut *writing.connection)
-                .await
-                .map_err(unavailable)?;
+        let hit: Vec<String> = writing
+            .connection
+            .values("select distinct rule_id from hits where message_id = ?", params![message])?;
         Ok(match &self.review.rule {
             Some(rule) if hit.iter().any(|hit| hit == rule.as_str()) => Ok(vec![rule.to_string()]),
             Some(rule) => Err(format!("rule {rule} did not match message {message}")),

@@ -6,6 +6,7 @@
 //! stretch to the one before, until there are enough. That costs a look into the index for each stretch, be
 //! the key in it or not.
 
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
 use super::open::unavailable;
@@ -13,7 +14,7 @@ use crate::store::Error;
 
 /// The messages of a stretch have numbers that differ in so many of their lowest bits alone, as the indexes
 /// have it.
-pub(super) const STRETCH_BITS: u32 = 14;
+pub(super) const STRETCH_BITS: u32 = 12;
 /// Stretches of the first statement of a walk, and by how many times more the next ones have: a key that is
 /// everywhere is found at once, one that is rare in few statements.
 const FIRST: i64 = 2;
@@ -45,6 +46,16 @@ pub(super) struct Found {
 }
 
 impl Stretches {
+    /// The messages of conversations.
+    pub(super) fn of_conversations(conversations: &[i64]) -> Self {
+        Self {
+            index: "messages_key",
+            condition: "m.conversation_id in (select value from json_each(?1))",
+            wanted: json!(conversations).to_string(),
+            looks: i64::try_from(conversations.len()).unwrap_or(i64::MAX),
+        }
+    }
+
     /// The messages that a sender wrote.
     pub(super) fn of_sender(sender: &str) -> Self {
         Self {

@@ -8,15 +8,15 @@
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
-use rand::RngCore;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use rusqlite::params;
 use serde_json::json;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Row};
 
 use super::Sqlite;
 use super::chain::{self, Kind, NewLink, SALT};
+use super::connection::Connection;
 use super::gaps::set_number;
-use super::open::{scalar, unavailable};
 use super::writer::{Operation, Writing};
 use crate::model::Timestamp;
 use crate::store::{Error, Trail};
@@ -39,6 +39,7 @@ impl Trail for Sqlite {
         for kind in Kind::ALL {
             more |= self.extend(kind, now).await?;
         }
+        more |= self.writer.perform(FileKeys).await?;
         if self.search {
             more |= self.writer.perform(Index).await?;
         }
@@ -58,47 +59,55 @@ struct State {
 impl Sqlite {
     /// Makes links of what there is of a kind. Answers whether there is more.
     async fn extend(&self, kind: Kind, now: Timestamp) -> Result<bool, Error> {
-        let mut reading = self.readers.begin().await.map_err(unavailable)?;
-        let state = state(&mut reading, kind).await?;
-        let mut links: Vec<NewLink> = Vec::new();
-        let (mut from, mut more) = (state.from, false);
-        while from <= state.last {
-            if links.len() == LINKS_AT_ONCE {
-                more = true;
-                break;
-            }
-            let to = (from + kind.span() - 1).min(state.last);
-            if to - from + 1 < kind.span() && !is_old(&mut reading, kind, from, now).await? {
-                break;
-            }
-            let rows = chain::rows(&mut reading, kind, from, to).await?;
-            // Ids that were never given to a row that stayed, or whose rows are gone since long.
-            let to = if rows.is_empty() { first(&mut reading, kind, from).await? - 1 } else { to };
-            let salts = self.salts(to - from + 1, rows.is_empty());
-            let before = links.last().map_or(state.hash.as_slice(), |link| &link.hash[..]);
-            links.push(chain::link(before, kind, (from, to), &rows, &salts, now.millis()));
-            from = to + 1;
-        }
-        reading.commit().await.map_err(unavailable)?;
-        if links.is_empty() {
+        let mut random = {
+            let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+            StdRng::from_rng(&mut *random)
+        };
+        let (append, more) =
+            self.aside.ask(move |reading| links(reading, kind, now, &mut random)).await?;
+        if append.new.is_empty() {
             return Ok(false);
         }
-        let done = self
-            .writer
-            .perform(Append { removals: state.removals, links: state.links, new: links })
-            .await?;
+        let done = self.writer.perform(append).await?;
         Ok(more || !done)
-    }
-
-    fn salts(&self, ids: i64, none: bool) -> Vec<u8> {
-        let mut salts = vec![0; if none { 0 } else { usize::try_from(ids).unwrap_or(0) * SALT }];
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        random.fill_bytes(&mut salts);
-        salts
     }
 }
 
-async fn state(connection: &mut SqliteConnection, kind: Kind) -> Result<State, Error> {
+/// Makes the next links of a kind. Answers whether there are rows for more.
+fn links(
+    reading: &Connection,
+    kind: Kind,
+    now: Timestamp,
+    random: &mut StdRng,
+) -> Result<(Append, bool), Error> {
+    // What is read must be of one moment.
+    let _moment = reading.moment()?;
+    let state = state(reading, kind)?;
+    let mut new: Vec<NewLink> = Vec::new();
+    let (mut from, mut more) = (state.from, false);
+    while from <= state.last {
+        if new.len() == LINKS_AT_ONCE {
+            more = true;
+            break;
+        }
+        let to = (from + kind.span() - 1).min(state.last);
+        if to - from + 1 < kind.span() && !is_old(reading, kind, from, now)? {
+            break;
+        }
+        let rows = chain::rows(reading, kind, from, to)?;
+        // Ids that were never given to a row that stayed, or whose rows are gone since long.
+        let to = if rows.is_empty() { first(reading, kind, from)? - 1 } else { to };
+        let ids = if rows.is_empty() { 0 } else { usize::try_from(to - from + 1).unwrap_or(0) };
+        let mut salts = vec![0; ids * SALT];
+        random.fill_bytes(&mut salts);
+        let before = new.last().map_or(state.hash.as_slice(), |link| &link.hash[..]);
+        new.push(chain::link(before, kind, (from, to), &rows, &salts, now.millis()));
+        from = to + 1;
+    }
+    Ok((Append { removals: state.removals, links: state.links, new }, more))
+}
+
+fn state(reading: &Connection, kind: Kind) -> Result<State, Error> {
     let (table, id) = kind.table();
     // A call that is under way is not finished yet, nor is what came after it.
     let last = match kind {
@@ -108,7 +117,7 @@ async fn state(connection: &mut SqliteConnection, kind: Kind) -> Result<State, E
             .to_owned(),
         _ => format!("select coalesce(max({id}), 0) from {table}"),
     };
-    let row = sqlx::query(AssertSqlSafe(format!(
+    let sql = format!(
         "select coalesce((select cast(value as integer) from meta where name = '{REMOVALS}'), 0),
              coalesce((select max(link_id) from chain), 0),
              coalesce((select hash from chain order by link_id desc limit 1), x''),
@@ -116,47 +125,34 @@ async fn state(connection: &mut SqliteConnection, kind: Kind) -> Result<State, E
                  where kind = {} order by from_id desc limit 1), 0) + 1,
              ({last})",
         kind as i64
-    )))
-    .fetch_one(connection)
-    .await
-    .map_err(unavailable)?;
-    Ok(State {
-        removals: row.get(0),
-        links: row.get(1),
-        hash: row.get(2),
-        from: row.get(3),
-        last: row.get(4),
-    })
+    );
+    let state = reading.row(&sql, [], |row| {
+        Ok(State {
+            removals: row.get(0)?,
+            links: row.get(1)?,
+            hash: row.get(2)?,
+            from: row.get(3)?,
+            last: row.get(4)?,
+        })
+    })?;
+    state.ok_or(Error::Closed)
 }
 
 /// Whether the first row from an id on has waited long enough.
-async fn is_old(
-    connection: &mut SqliteConnection,
-    kind: Kind,
-    from: i64,
-    now: Timestamp,
-) -> Result<bool, Error> {
+fn is_old(reading: &Connection, kind: Kind, from: i64, now: Timestamp) -> Result<bool, Error> {
     let (table, id) = kind.table();
     let time = kind.time();
     let sql =
         format!("select {time} from {table} not indexed where {id} >= ? order by {id} limit 1");
-    let at: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql))
-        .bind(from)
-        .fetch_optional(connection)
-        .await
-        .map_err(unavailable)?;
+    let at: Option<i64> = reading.first(&sql, [from])?;
     Ok(at.is_none_or(|at| now.millis() - at >= PATIENCE_MS))
 }
 
 /// The first id of a row from another one on.
-async fn first(connection: &mut SqliteConnection, kind: Kind, from: i64) -> Result<i64, Error> {
+fn first(reading: &Connection, kind: Kind, from: i64) -> Result<i64, Error> {
     let (table, id) = kind.table();
     let sql = format!("select coalesce(min({id}), ?1 + 1) from {table} where {id} >= ?1");
-    sqlx::query_scalar(AssertSqlSafe(sql))
-        .bind(from)
-        .fetch_one(connection)
-        .await
-        .map_err(unavailable)
+    reading.value(&sql, [from])
 }
 
 /// Puts links at the end of the chain, unless it changed, or something was taken away, since the rows
@@ -167,150 +163,129 @@ struct Append {
     new: Vec<NewLink>,
 }
 
-#[async_trait]
 impl Operation for Append {
     type Answer = bool;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+    fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
         let links: i64 =
-            scalar(writing.connection, "select coalesce(max(link_id), 0) from chain").await?;
-        if links != self.links || removals(writing.connection).await? != self.removals {
+            writing.connection.value("select coalesce(max(link_id), 0) from chain", [])?;
+        if links != self.links || removals(writing.connection)? != self.removals {
             return Ok(false);
         }
         for (place, link) in self.new.iter().enumerate() {
-            sqlx::query(
+            writing.connection.execute(
                 "insert into chain (link_id, kind, from_id, to_id, row_count, made_at, salts,
                      digests, root, hash) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(links + 1 + i64::try_from(place).unwrap_or(0))
-            .bind(link.kind as i64)
-            .bind(link.from)
-            .bind(link.to)
-            .bind(link.rows)
-            .bind(link.at)
-            .bind(link.salts.as_deref())
-            .bind(link.digests.as_deref())
-            .bind(&link.root[..])
-            .bind(&link.hash[..])
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
-        }
-        let messages = self.new.iter().filter(|link| link.kind == Kind::Messages);
-        let range = messages.fold(None, |range: Option<(i64, i64)>, link| {
-            Some((range.map_or(link.from, |range| range.0), link.to))
-        });
-        if let Some((from, to)) = range {
-            // In order, so that each page of the tree is visited once.
-            sqlx::query(
-                "insert or ignore into message_places (conversation_id, message_id)
-                 select conversation_id, message_id from messages not indexed
-                 where message_id between ? and ? order by conversation_id, message_id",
-            )
-            .bind(from)
-            .bind(to)
-            .execute(&mut *writing.connection)
-            .await
-            .map_err(unavailable)?;
+                params![
+                    links + 1 + i64::try_from(place).unwrap_or(0),
+                    link.kind as i64,
+                    link.from,
+                    link.to,
+                    link.rows,
+                    link.at,
+                    link.salts.as_deref(),
+                    link.digests.as_deref(),
+                    &link.root[..],
+                    &link.hash[..]
+                ],
+            )?;
         }
         Ok(true)
     }
 }
 
-async fn removals(connection: &mut SqliteConnection) -> Result<i64, Error> {
-    scalar(
-        connection,
+fn removals(connection: &Connection) -> Result<i64, Error> {
+    connection.value(
         "select coalesce((select cast(value as integer) from meta where name = 'removals'), 0)",
+        [],
     )
-    .await
+}
+
+/// Puts keys of messages into their table, where so many wait that it is worth it. Answers whether
+/// there are more.
+struct FileKeys;
+
+impl Operation for FileKeys {
+    type Answer = bool;
+    fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        Ok(writing.keys.is_worth_filing() && writing.keys.file_some(writing.connection)?)
+    }
 }
 
 /// Puts texts into the index. Answers whether there are more.
 struct Index;
 
-#[async_trait]
 impl Operation for Index {
     type Answer = bool;
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
-        let row = sqlx::query(
+    fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
+        let state = writing.connection.row(
             "select coalesce((select cast(value as integer) from meta where name = ?), 0),
                  coalesce((select max(message_id) from messages), 0)",
-        )
-        .bind(SEARCHED)
-        .fetch_one(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
-        let (done, last): (i64, i64) = (row.get(0), row.get(1));
-        let to: Option<i64> = sqlx::query_scalar(
+            params![SEARCHED],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )?;
+        let (done, last) = state.unwrap_or_default();
+        let to: Option<i64> = writing.connection.value(
             "select max(message_id) from (select message_id from messages not indexed
                  where message_id > ? order by message_id limit ?)",
-        )
-        .bind(done)
-        .bind(TEXTS_AT_ONCE)
-        .fetch_one(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
+            params![done, TEXTS_AT_ONCE],
+        )?;
         let to = to.unwrap_or(done);
-        sqlx::query(
+        writing.connection.execute(
             "insert into message_search (rowid, text) select message_id, text from messages not indexed
              where message_id > ? and message_id <= ? and text <> ''",
-        )
-        .bind(done)
-        .bind(to)
-        .execute(&mut *writing.connection)
-        .await
-        .map_err(unavailable)?;
-        set_number(writing.connection, SEARCHED, to).await?;
+            params![done, to],
+        )?;
+        set_number(writing.connection, SEARCHED, to)?;
         Ok(to < last)
     }
 }
 
 /// Lets go of what is kept of the contents of messages and conflicts beside them: the salts that stand
 /// in the chain, and what of their texts is in the index. Comes before the contents themselves go.
-pub(super) async fn forget(
-    connection: &mut SqliteConnection,
+pub(super) fn forget(
+    connection: &Connection,
     messages: &[i64],
     conflicts: &[i64],
 ) -> Result<(), Error> {
     if messages.is_empty() && conflicts.is_empty() {
         return Ok(());
     }
-    let removals = removals(connection).await?;
-    set_number(connection, REMOVALS, removals + 1).await?;
-    sqlx::query(
+    let removals = removals(connection)?;
+    set_number(connection, REMOVALS, removals + 1)?;
+    connection.execute(
         "insert into message_search (message_search, rowid, text)
          select 'delete', message_id, text from messages
          where message_id in (select value from json_each(?)) and text <> ''
            and message_id <= coalesce(
                (select cast(value as integer) from meta where name = 'search_through'), 0)",
-    )
-    .bind(json!(messages).to_string())
-    .execute(&mut *connection)
-    .await
-    .map_err(unavailable)?;
-    unsalt(connection, Kind::Messages, messages).await?;
-    unsalt(connection, Kind::Conflicts, conflicts).await
+        params![json!(messages).to_string()],
+    )?;
+    unsalt(connection, Kind::Messages, messages)?;
+    unsalt(connection, Kind::Conflicts, conflicts)
 }
 
 /// Overwrites the salts of rows.
-async fn unsalt(connection: &mut SqliteConnection, kind: Kind, ids: &[i64]) -> Result<(), Error> {
+fn unsalt(connection: &Connection, kind: Kind, ids: &[i64]) -> Result<(), Error> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
-    let links = sqlx::query(
+    let links = connection.rows(
         "select distinct k.link_id, k.from_id, k.to_id, k.salts
          from json_each(?2) wanted
          cross join chain k on k.link_id = (
              select link_id from chain indexed by chain_kind
              where kind = ?1 and from_id <= wanted.value order by from_id desc limit 1)
          where k.to_id >= wanted.value and k.salts is not null",
-    )
-    .bind(kind as i64)
-    .bind(json!(ids).to_string())
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(unavailable)?;
-    for row in &links {
-        let (link, from, to): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        let mut salts: Vec<u8> = row.get(3);
+        params![kind as i64, json!(ids).to_string()],
+        |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, i64>(2)?,
+                row.get::<_, Vec<u8>>(3)?,
+            ))
+        },
+    )?;
+    for (link, from, to, mut salts) in links {
         let first = ids.partition_point(|id| *id < from);
         for id in ids[first..].iter().take_while(|id| **id <= to) {
             let place = usize::try_from(id - from).unwrap_or(0) * SALT;
@@ -319,61 +294,44 @@ async fn unsalt(connection: &mut SqliteConnection, kind: Kind, ids: &[i64]) -> R
             }
         }
         let left = salts.iter().any(|byte| *byte != 0);
-        sqlx::query("update chain set salts = ? where link_id = ?")
-            .bind(left.then_some(salts))
-            .bind(link)
-            .execute(&mut *connection)
-            .await
-            .map_err(unavailable)?;
+        connection.execute(
+            "update chain set salts = ? where link_id = ?",
+            params![left.then_some(salts), link],
+        )?;
     }
     Ok(())
 }
 
 /// The oldest run of a kind in the chain of which every row is older than a time: where it ends, and its
 /// link.
-pub(super) async fn old_run(
-    connection: &mut SqliteConnection,
+pub(super) fn old_run(
+    connection: &Connection,
     kind: Kind,
     before: i64,
 ) -> Result<Option<(i64, i64, i64)>, Error> {
-    let oldest = sqlx::query(
+    let oldest = connection.row(
         "select link_id, from_id, to_id from chain indexed by chain_kept
          where kind = ? and pruned_before is null order by from_id limit 1",
-    )
-    .bind(kind as i64)
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(unavailable)?;
+        params![kind as i64],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
     let Some(oldest) = oldest else { return Ok(None) };
-    let (link, from, to): (i64, i64, i64) = (oldest.get(0), oldest.get(1), oldest.get(2));
+    let (link, from, to): (i64, i64, i64) = oldest;
     let (table, id) = kind.table();
     let time = kind.time();
     let sql = format!(
         "select coalesce(max({time}), 0) < ?3 from {table} not indexed where {id} between ?1 and ?2"
     );
-    let is_old: bool = sqlx::query_scalar(AssertSqlSafe(sql))
-        .bind(from)
-        .bind(to)
-        .bind(before)
-        .fetch_one(connection)
-        .await
-        .map_err(unavailable)?;
+    let is_old: bool = connection.value(&sql, params![from, to, before])?;
     Ok(is_old.then_some((link, from, to)))
 }
 
 /// Notes that the rows of a link were taken away. Its hash stays, so the chain goes on.
-pub(super) async fn pruned(
-    connection: &mut SqliteConnection,
-    link: i64,
-    before: i64,
-) -> Result<(), Error> {
-    sqlx::query(
-        "update chain set pruned_before = ?, salts = null, digests = null where link_id = ?",
-    )
-    .bind(before)
-    .bind(link)
-    .execute(connection)
-    .await
-    .map(drop)
-    .map_err(unavailable)
+pub(super) fn pruned(connection: &Connection, link: i64, before: i64) -> Result<(), Error> {
+    connection
+        .execute(
+            "update chain set pruned_before = ?, salts = null, digests = null where link_id = ?",
+            params![before, link],
+        )
+        .map(drop)
 }

@@ -1,7 +1,8 @@
 //! The one writer: takes whatever waits, does it in one transaction, and answers all of it at once.
 //!
-//! It never lingers to fill a batch: while one transaction is being synced, the next one's work
-//! gathers by itself. Work that fails a transaction is tried again alone, so that it cannot take
+//! While one transaction is being synced, the next one's work gathers by itself. Only while there is
+//! much to do does it wait for more, and then two milliseconds at most: a page of an index that many
+//! messages share is written once for all of them. Work that fails a transaction is tried again alone, so that it cannot take
 //! others down with it; after a failed commit the connection is opened anew, since its state is
 //! unknown.
 
@@ -11,14 +12,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
+use tokio::runtime;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use super::conversations::Conversations;
-use super::open::{Options, unavailable};
+use super::connection::Connection;
+use super::conversations::{Arrival, Conversations, Known};
+use super::keys::Keys;
+use super::open::Options;
 use super::place::Place;
 use super::record::{self, Ids};
 use crate::model::faults::fault;
@@ -28,6 +28,10 @@ use crate::store::{ConversationId, Error, JobEvent, Record, Recorded, Seen, Sigh
 const OPERATIONS: usize = 4096;
 /// Most operations in one transaction.
 const OPERATIONS_AT_ONCE: usize = 64;
+/// A transaction with so many messages shows that there is much to do.
+const BUSY: usize = 32;
+/// Then transactions begin so far apart. Twice as long would save another twentieth of the CPU time.
+const APART: Duration = Duration::from_millis(2);
 /// While unhealthy, whether that is over is tried so often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait before the database is opened again after a failure.
@@ -36,18 +40,18 @@ const REOPEN_AFTER: Duration = Duration::from_millis(200);
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Something to be done within a transaction.
-#[async_trait]
-pub(super) trait Operation: Send + Sync + 'static {
+pub(super) trait Operation: Send + 'static {
     type Answer: Send + 'static;
     /// Does it. May be run again if the transaction fails.
-    async fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error>;
+    fn run(&self, writing: &mut Writing<'_>) -> Result<Self::Answer, Error>;
 }
 
 /// A transaction in progress.
 pub(super) struct Writing<'a> {
-    pub connection: &'a mut SqliteConnection,
+    pub connection: &'a Connection,
     pub conversations: &'a mut Conversations,
     pub ids: &'a mut Ids,
+    pub keys: &'a mut Keys,
     /// What the queue's worker is told once this is committed.
     pub events: Vec<JobEvent>,
     /// What the account of sequences is told once this is committed.
@@ -56,9 +60,8 @@ pub(super) struct Writing<'a> {
 }
 
 /// An [`Operation`] and who waits for it.
-#[async_trait]
 trait Pending: Send {
-    async fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error>;
+    fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error>;
     fn answer(self: Box<Self>, outcome: Result<(), Error>);
 }
 
@@ -68,10 +71,9 @@ struct Asked<O: Operation> {
     reply: oneshot::Sender<Result<O::Answer, Error>>,
 }
 
-#[async_trait]
 impl<O: Operation> Pending for Asked<O> {
-    async fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        self.answer = Some(self.operation.run(writing).await?);
+    fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        self.answer = Some(self.operation.run(writing)?);
         Ok(())
     }
     fn answer(self: Box<Self>, outcome: Result<(), Error>) {
@@ -95,7 +97,8 @@ pub(super) struct Writer {
     records: mpsc::Sender<Entry>,
     operations: mpsc::Sender<Box<dyn Pending>>,
     shared: Arc<Shared>,
-    task: AsyncMutex<Option<JoinHandle<()>>>,
+    /// Told when the thread has ended.
+    ended: AsyncMutex<Option<oneshot::Receiver<()>>>,
     stop: tokio_util::sync::CancellationToken,
 }
 
@@ -107,28 +110,39 @@ struct Shared {
 }
 
 impl Writer {
-    pub(super) async fn start(
-        mut connection: SqliteConnection,
-        reopen: SqliteConnectOptions,
-        options: &Options,
-    ) -> Result<Self, Error> {
-        let ids = Ids::read(&mut connection).await?;
+    /// Takes over a connection, on a thread of its own: what blocks there, a sync above all, blocks
+    /// nobody else.
+    pub(super) fn start(connection: Connection, options: &Options) -> Result<Self, Error> {
+        let (ids, keys) = (Ids::read(&connection)?, Keys::read(&connection)?);
         let (records, records_in) = mpsc::channel(options.queue);
         let (operations, operations_in) = mpsc::channel(OPERATIONS);
         let shared = Arc::new(Shared::default());
         let stop = tokio_util::sync::CancellationToken::new();
         let task = Task {
             connection: Some(connection),
-            reopen,
+            options: options.clone(),
             conversations: Conversations::default(),
             ids,
-            batch: options.batch,
+            keys,
             place: Place::of(&options.path),
             told: None,
             shared: Arc::clone(&shared),
+            callers: runtime::Handle::current(),
         };
-        let task = tokio::spawn(task.run(records_in, operations_in, stop.clone()));
-        Ok(Self { records, operations, shared, task: AsyncMutex::new(Some(task)), stop })
+        let waiting = runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        let (ending, ended) = oneshot::channel();
+        let stopping = stop.clone();
+        std::thread::Builder::new()
+            .name("quell-writer".to_owned())
+            .spawn(move || {
+                waiting.block_on(task.run(records_in, operations_in, stopping));
+                let _ = ending.send(());
+            })
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(Self { records, operations, shared, ended: AsyncMutex::new(Some(ended)), stop })
     }
 
     /// Hands over a record; fails at once where too many wait.
@@ -170,9 +184,9 @@ impl Writer {
     /// Does what waits, then ends.
     pub(super) async fn close(&self) {
         self.stop.cancel();
-        if let Some(task) = self.task.lock().await.take() {
+        if let Some(ended) = self.ended.lock().await.take() {
             // A panic in the writer was reported where it happened.
-            let _ = task.await;
+            let _ = ended.await;
         }
     }
 }
@@ -209,15 +223,17 @@ impl<T> Listener<T> {
 /// The writer itself.
 struct Task {
     /// `None` after a failure, until it is opened again.
-    connection: Option<SqliteConnection>,
-    reopen: SqliteConnectOptions,
+    connection: Option<Connection>,
+    options: Options,
     conversations: Conversations,
     ids: Ids,
-    batch: usize,
+    keys: Keys,
     place: Place,
     /// When a failure was told of, until it is over.
     told: Option<Instant>,
     shared: Arc<Shared>,
+    /// Where those run who wait for answers.
+    callers: runtime::Handle,
 }
 
 /// What goes into one transaction.
@@ -234,19 +250,24 @@ impl Task {
         mut operations: mpsc::Receiver<Box<dyn Pending>>,
         stop: tokio_util::sync::CancellationToken,
     ) {
+        let mut busy_until = None;
         loop {
             let mut batch = Batch::default();
+            if let Some(until) = busy_until.take() {
+                // Asleep it is woken by nobody, which is cheaper than to wait for each message.
+                std::thread::sleep(Instant::saturating_duration_since(&until, Instant::now()));
+            }
             tokio::select! {
                 biased;
                 n = operations.recv_many(&mut batch.operations, OPERATIONS_AT_ONCE), if !operations.is_closed() => {
                     if n == 0 { break; }
                 }
-                n = records.recv_many(&mut batch.entries, self.batch), if !records.is_closed() => {
+                n = records.recv_many(&mut batch.entries, self.options.batch), if !records.is_closed() => {
                     if n == 0 { break; }
                 }
                 () = tokio::time::sleep(TRY_AGAIN), if self.shared.unhealthy.load(Ordering::Relaxed) => {
                     // Nobody may write while we say that we cannot.
-                    let _ = self.transaction(&[], &mut []).await;
+                    let _ = self.transaction(&[], &mut []);
                 }
                 () = stop.cancelled() => {
                     // Nothing new is let in; what was let in is still done.
@@ -259,7 +280,7 @@ impl Task {
             {
                 batch.operations.push(operation);
             }
-            while batch.entries.len() < self.batch
+            while batch.entries.len() < self.options.batch
                 && let Ok(entry) = records.try_recv()
             {
                 batch.entries.push(entry);
@@ -270,28 +291,24 @@ impl Task {
                 }
                 continue;
             }
-            self.write(batch).await;
+            let busy = batch.entries.len() >= BUSY;
+            busy_until = busy.then(|| Instant::now() + APART);
+            self.write(batch);
         }
         if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
+            && let Err(error) = connection.close()
         {
             tracing::warn!(error = %error, "the database did not close cleanly");
         }
     }
 
     /// Writes a batch; if that fails, each of its parts alone.
-    async fn write(&mut self, mut batch: Batch) {
+    fn write(&mut self, mut batch: Batch) {
         let records: Vec<_> = batch.entries.iter().map(|entry| &entry.record).collect();
-        let first = self.transaction(&records, &mut batch.operations).await;
+        let first = self.transaction(&records, &mut batch.operations);
         let error = match first {
             Ok(recorded) => {
-                for (entry, outcome) in batch.entries.into_iter().zip(recorded) {
-                    let _ = entry.reply.send(Ok(outcome));
-                }
-                for operation in batch.operations {
-                    operation.answer(Ok(()));
-                }
-                return;
+                return self.answer(batch, recorded);
             }
             Err(error) => error,
         };
@@ -324,49 +341,60 @@ impl Task {
                 .map(|entry| Batch { entries: vec![entry], ..Batch::default() }),
         );
         while let Some(part) = parts.pop_front() {
-            Box::pin(self.write(part)).await;
+            self.write(part);
         }
     }
 
-    async fn connect(&mut self) -> Result<(), Error> {
+    /// Answers everybody from a task among theirs: to wake each of them from here would be a call
+    /// into the system for nearly every one.
+    fn answer(&self, batch: Batch, recorded: Vec<Recorded>) {
+        self.callers.spawn(async move {
+            for (entry, outcome) in batch.entries.into_iter().zip(recorded) {
+                // Whoever asked may have gone; what was done stands.
+                let _ = entry.reply.send(Ok(outcome));
+            }
+            for operation in batch.operations {
+                operation.answer(Ok(()));
+            }
+        });
+    }
+
+    fn connect(&mut self) -> Result<(), Error> {
         if self.connection.is_some() {
             return Ok(());
         }
         self.place.check_database()?;
-        let mut connection = match self.reopen.connect().await {
-            Ok(connection) => connection,
-            Err(error) => {
-                tokio::time::sleep(REOPEN_AFTER).await;
-                return Err(unavailable(error));
-            }
-        };
+        let connection =
+            Connection::open(&self.options).inspect_err(|_| std::thread::sleep(REOPEN_AFTER))?;
         self.place.reopened();
         self.conversations = Conversations::default();
-        self.ids = Ids::read(&mut connection).await?;
+        self.ids = Ids::read(&connection)?;
+        self.keys = Keys::read(&connection)?;
         self.connection = Some(connection);
         Ok(())
     }
 
-    async fn transaction(
+    fn transaction(
         &mut self,
         records: &[&Record],
         operations: &mut [Box<dyn Pending>],
     ) -> Result<Vec<Recorded>, Error> {
         let started = Instant::now();
-        if let Err(error) = self.connect().await {
+        if let Err(error) = self.connect() {
             self.shared.unhealthy.store(true, Ordering::Relaxed);
             return Err(error);
         }
-        let Some(connection) = self.connection.as_mut() else { return Err(Error::Closed) };
+        let Some(connection) = &self.connection else { return Err(Error::Closed) };
         let mut writing = Writing {
             connection,
             conversations: &mut self.conversations,
             ids: &mut self.ids,
+            keys: &mut self.keys,
             events: Vec::new(),
             seen: Vec::new(),
             ended: Vec::new(),
         };
-        let done = writing.attempt(records, operations, &mut self.place).await;
+        let done = writing.attempt(records, operations, &mut self.place);
         let Writing { events, seen, ended, .. } = writing;
         self.shared.unhealthy.store(done.is_err(), Ordering::Relaxed);
         match done {
@@ -391,9 +419,7 @@ impl Task {
                 metrics::counter!("quell_store_failures_total").increment(1);
                 self.shared.listener.tell([JobEvent::Failed]);
                 self.shared.watcher.tell([Sighting::Failed]);
-                if let Some(connection) = self.connection.take() {
-                    let _ = connection.close_hard().await;
-                }
+                self.connection = None;
                 Err(error)
             }
         }
@@ -406,26 +432,30 @@ fn usize_to_f64(n: usize) -> f64 {
 }
 
 impl Writing<'_> {
-    async fn attempt(
+    /// The conversation that a message belongs to, made where there is none.
+    pub(super) fn conversation(&mut self, arrival: &Arrival<'_>) -> Result<Known, Error> {
+        self.conversations.of(self.connection, self.keys, arrival)
+    }
+
+    fn attempt(
         &mut self,
         records: &[&Record],
         operations: &mut [Box<dyn Pending>],
         place: &mut Place,
     ) -> Result<Vec<Recorded>, Error> {
         let nothing = records.is_empty() && operations.is_empty();
-        sqlx::query("begin immediate").execute(&mut *self.connection).await.map_err(unavailable)?;
+        self.connection.execute("begin immediate", [])?;
         for operation in operations {
-            operation.run(self).await?;
+            operation.run(self)?;
         }
         if nothing {
             // Only writing shows whether it can be written.
-            let rewrite = "pragma application_id = 1903519084";
-            sqlx::query(rewrite).execute(&mut *self.connection).await.map_err(unavailable)?;
+            self.connection.mark()?;
         }
-        let recorded = record::all(self, records).await?;
+        let recorded = record::all(self, records)?;
         place.check()?;
         fault!("before_commit", Err(Error::Unavailable("disk I/O error (injected)".to_owned())));
-        sqlx::query("commit").execute(&mut *self.connection).await.map_err(unavailable)?;
+        self.connection.execute("commit", [])?;
         Ok(recorded)
     }
 }

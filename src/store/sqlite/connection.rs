@@ -1,0 +1,176 @@
+//! The connection that writes. It belongs to the writer's thread, so nothing here waits for anybody:
+//! a statement costs what it costs in SQLite, not a hand-over to another thread.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::types::FromSql;
+use rusqlite::{CachedStatement, OpenFlags, Params, Row, Transaction};
+
+use super::open::{BUSY, Options, PRAGMAS, Synchronous, is_about_the_statement};
+use crate::store::Error;
+
+/// Statements that stay prepared. There are some hundred on the writer's side.
+const PREPARED: usize = 200;
+
+/// A connection that may write.
+pub(super) struct Connection(rusqlite::Connection);
+
+impl Connection {
+    /// Opens a database that is there and up to date.
+    pub(super) fn open(options: &Options) -> Result<Self, Error> {
+        let path: &Path = &options.path;
+        // What is opened is the file that was there, never a new one in its place.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(path, flags)
+            .map_err(|error| Error::Unavailable(format!("{}: {error}", path.display())))?;
+        connection.set_prepared_statement_cache_capacity(PREPARED);
+        connection.busy_timeout(BUSY)?;
+        let synchronous = match options.synchronous {
+            Synchronous::Full => "full",
+            Synchronous::Normal => "normal",
+        };
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        for (name, value) in PRAGMAS {
+            connection.pragma_update(None, name, value)?;
+        }
+        Ok(Self(connection))
+    }
+
+    /// Opens a database for reading alone.
+    pub(super) fn open_to_read(path: &Path) -> Result<Self, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(path, flags)
+            .map_err(|error| Error::Unavailable(format!("{}: {error}", path.display())))?;
+        connection.busy_timeout(BUSY)?;
+        for (name, value) in [("query_only", "on"), ("trusted_schema", "off")] {
+            connection.pragma_update(None, name, value)?;
+        }
+        Ok(Self(connection))
+    }
+
+    /// Runs a statement. Answers how many rows it changed.
+    pub(super) fn execute(&self, sql: &str, values: impl Params) -> Result<u64, Error> {
+        Ok(self.prepare(sql)?.execute(values)? as u64)
+    }
+
+    /// Writes into the database what it says already: whose it is.
+    pub(super) fn mark(&self) -> Result<(), Error> {
+        self.execute("pragma application_id = 1903519084", []).map(drop)
+    }
+
+    /// What a query answers, row by row.
+    pub(super) fn rows<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let mut statement = self.prepare(sql)?;
+        let rows = statement.query_map(values, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Goes through what a query answers.
+    pub(super) fn each(
+        &self,
+        sql: &str,
+        values: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
+        let mut statement = self.prepare(sql)?;
+        let mut rows = statement.query(values)?;
+        while let Some(row) = rows.next()? {
+            read(row)?;
+        }
+        Ok(())
+    }
+
+    /// The first row of what a query answers, if there is one.
+    pub(super) fn row<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Error> {
+        let mut statement = self.prepare(sql)?;
+        let mut rows = statement.query(values)?;
+        Ok(rows.next()?.map(&mut read).transpose()?)
+    }
+
+    /// The first column of each row.
+    pub(super) fn values<T: FromSql>(
+        &self,
+        sql: &str,
+        values: impl Params,
+    ) -> Result<Vec<T>, Error> {
+        self.rows(sql, values, |row| row.get(0))
+    }
+
+    /// The first column of the first row, if there is one.
+    pub(super) fn first<T: FromSql>(
+        &self,
+        sql: &str,
+        values: impl Params,
+    ) -> Result<Option<T>, Error> {
+        self.row(sql, values, |row| row.get(0))
+    }
+
+    /// The one value that a query always answers.
+    pub(super) fn value<T: FromSql>(&self, sql: &str, values: impl Params) -> Result<T, Error> {
+        self.first(sql, values)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
+    }
+
+    /// Until it is dropped, everything is read as it was at one moment.
+    pub(super) fn moment(&self) -> Result<Transaction<'_>, Error> {
+        Ok(self.0.unchecked_transaction()?)
+    }
+
+    /// A statement that stays prepared, for whoever runs it many times.
+    pub(super) fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
+        Ok(self.0.prepare_cached(sql)?)
+    }
+
+    /// Ends it. What it could not write is told of.
+    pub(super) fn close(self) -> Result<(), Error> {
+        self.0.close().map_err(|(_, error)| error.into())
+    }
+}
+
+/// A connection that is read from where it may block.
+pub(super) struct Aside(Arc<Mutex<Connection>>);
+
+impl Aside {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self(Arc::new(Mutex::new(connection)))
+    }
+
+    /// Does something with it on a thread that is there for what blocks.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let connection = Arc::clone(&self.0);
+        let asked = tokio::task::spawn_blocking(move || {
+            what(&connection.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        asked.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let about_the_statement = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => {
+                is_about_the_statement(failure.extended_code)
+            }
+            _ => true,
+        };
+        if about_the_statement {
+            Self::Refused(error.to_string())
+        } else {
+            Self::Unavailable(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Which sequences of which conversations are recorded, so that none is recorded twice.
+//!
+//! An index that is unique over all messages has a page of its own for nearly every message of a commit,
+//! each of which is written as a whole: it cost as much as all the rest of a row. So the table of keys is
+//! filled behind the writer, many messages at once and in order, and what is not in it yet is
+//! remembered here. That only one thread writes makes this enough: nobody else can add a message.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use rusqlite::params;
+use sqlx::{AssertSqlSafe, SqlitePool};
+
+use super::connection::Connection;
+use super::gaps::set_number;
+use super::open::unavailable;
+use super::record::seq_to_i64;
+use crate::model::MsgSeq;
+use crate::store::{ConversationId, Error};
+
+/// Where in `meta` it stands up to which message the keys are in their table.
+pub(super) const FILED: &str = "keys_filed_through";
+/// Keys that are filed in one transaction: each costs the writer a microsecond or a few.
+const AT_ONCE: usize = 1_024;
+/// As many as this are worth filing: the more at once, the more of them share a page.
+const WORTH_FILING: usize = 16_384;
+
+/// Conversations whose highest sequence is kept in memory.
+const KEPT: usize = 1_000_000;
+
+/// A message's id under its conversation and sequence.
+type Key = (ConversationId, i64);
+
+/// The keys of all messages: those in their table, and those that are not there yet.
+pub(super) struct Keys {
+    /// Behind `filed`.
+    unfiled: HashMap<Key, i64>,
+    /// The highest sequence of each conversation that was asked for. A higher one must be new.
+    highest: HashMap<ConversationId, i64>,
+    /// The message up to which, inclusive, all are in the table.
+    filed: i64,
+    filing: Option<Filing>,
+}
+
+/// Keys on their way into the table, in its order.
+struct Filing {
+    keys: Vec<(Key, i64)>,
+    done: usize,
+    through: i64,
+}
+
+impl Keys {
+    /// What is to be remembered of a database.
+    pub(super) fn read(connection: &Connection) -> Result<Self, Error> {
+        let filed = connection.value(
+            "select coalesce((select cast(value as integer) from meta where name = ?), 0)",
+            params![FILED],
+        )?;
+        let unfiled = connection.rows(
+            "select conversation_id, msg_seq, message_id from messages not indexed
+             where message_id > ? order by message_id",
+            params![filed],
+            |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)),
+        )?;
+        let unfiled = unfiled.into_iter().collect();
+        Ok(Self { unfiled, highest: HashMap::new(), filed, filing: None })
+    }
+
+    /// The message that has a key, if there is one.
+    pub(super) fn find(
+        &mut self,
+        connection: &Connection,
+        conversation: ConversationId,
+        seq: i64,
+    ) -> Result<Option<i64>, Error> {
+        if let Some(message) = self.unfiled.get(&(conversation, seq)) {
+            return Ok(Some(*message));
+        }
+        let highest = match self.highest.entry(conversation) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => *place.insert(connection.value(
+                "select coalesce(max(msg_seq), -1) from message_keys where conversation_id = ?",
+                params![conversation],
+            )?),
+        };
+        if seq > highest {
+            return Ok(None);
+        }
+        connection.first(
+            "select message_id from message_keys where conversation_id = ? and msg_seq = ?",
+            params![conversation, seq],
+        )
+    }
+
+    /// Remembers the key of a new message.
+    pub(super) fn add(&mut self, conversation: ConversationId, seq: i64, message: i64) {
+        self.unfiled.insert((conversation, seq), message);
+    }
+
+    /// Whether so many wait that they are worth filing.
+    pub(super) fn is_worth_filing(&self) -> bool {
+        self.filing.is_some() || self.unfiled.len() >= WORTH_FILING
+    }
+
+    /// Puts some keys into the table. Answers whether there are more that wait already.
+    pub(super) fn file_some(&mut self, connection: &Connection) -> Result<bool, Error> {
+        let filing = self.filing.get_or_insert_with(|| {
+            let mut keys: Vec<_> = self.unfiled.iter().map(|(key, id)| (*key, *id)).collect();
+            keys.sort_unstable();
+            let through = keys.iter().map(|(_, id)| *id).max().unwrap_or(self.filed);
+            Filing { keys, done: 0, through }
+        });
+        let end = filing.keys.len().min(filing.done + AT_ONCE);
+        let mut insert = connection.prepare(
+            // A part of them may be there since before a crash.
+            "insert or ignore into message_keys (conversation_id, msg_seq, message_id)
+             values (?, ?, ?)",
+        )?;
+        for ((conversation, seq), message) in &filing.keys[filing.done..end] {
+            insert.execute(params![conversation, seq, message])?;
+        }
+        filing.done = end;
+        if end < filing.keys.len() {
+            return Ok(true);
+        }
+        set_number(connection, FILED, filing.through)?;
+        self.filed = filing.through;
+        for (key, _) in &filing.keys {
+            self.unfiled.remove(key);
+            if let Some(highest) = self.highest.get_mut(&key.0) {
+                *highest = (*highest).max(key.1);
+            }
+        }
+        self.filing = None;
+        if self.highest.len() > KEPT {
+            self.highest.clear();
+        }
+        Ok(false)
+    }
+
+    /// Puts all of them into the table.
+    pub(super) fn file_all(&mut self, connection: &Connection) -> Result<(), Error> {
+        while !self.unfiled.is_empty() {
+            while self.file_some(connection)? {}
+        }
+        Ok(())
+    }
+}
+
+/// The message with a key in the latest life that has it.
+pub(super) async fn message_of(
+    pool: &SqlitePool,
+    group: &str,
+    topic: &str,
+    seq: MsgSeq,
+) -> Result<Option<i64>, Error> {
+    let sql = format!(
+        "select (select message_id from ({})) as found from conversations c
+         where group_id = ?1 and topic_id = ?2 and found is not null
+         order by incarnation desc limit 1",
+        keyed("c.conversation_id", "= ?3", "")
+    );
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .bind(group)
+        .bind(topic)
+        .bind(seq_to_i64(seq))
+        .fetch_optional(pool)
+        .await
+        .map_err(unavailable)
+}
+
+/// SQL for the sequences and ids of a conversation's messages. What the conversation is, and what is
+/// wanted of `msg_seq`, are given as SQL; `rest` may order and limit.
+pub(super) fn keyed(conversation: &str, wanted: &str, rest: &str) -> String {
+    // The keys that are not in the table yet are in the last stretches of the index. A few of what is
+    // there is in the table all the same, hence `union`.
+    format!(
+        "select * from (select msg_seq, message_id from message_keys
+             where conversation_id = {conversation} and msg_seq {wanted} {rest})
+         union
+         select * from (select msg_seq, message_id from messages indexed by messages_key
+             where message_id >> 12 in (
+                     with recursive stretch (n) as (
+                         select cast(value as integer) >> 12 from meta
+                         where name = 'keys_filed_through'
+                         union all
+                         select n + 1 from stretch
+                         where n < (select max(message_id) >> 12 from messages))
+                     select n from stretch)
+                 and conversation_id = {conversation} and msg_seq {wanted} {rest})"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::writer::{Operation, Writing};
+    use super::super::{Options, Sqlite, open};
+    use super::*;
+    use crate::store::contract::{key, record};
+    use crate::store::{Intake, Recorded};
+
+    struct FileAll;
+
+    impl Operation for FileAll {
+        type Answer = ();
+        fn run(&self, writing: &mut Writing<'_>) -> Result<(), Error> {
+            writing.keys.file_all(writing.connection)
+        }
+    }
+
+    async fn recorded(store: &Sqlite, seq: u64, text: &str) -> Recorded {
+        store.record(record(key("g", "", seq), text, false)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_message_is_known_before_and_after_its_key_is_filed_and_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::at(&folder.path().join("quell.db"));
+        let store = open(&options).await.unwrap();
+        crate::store::contract::rules(&store).await;
+        for seq in [7, 9, 8] {
+            assert_eq!(recorded(&store, seq, "hello").await, Recorded::New);
+        }
+        assert_eq!(recorded(&store, 9, "hello").await, Recorded::Duplicate);
+        store.writer.perform(FileAll).await.unwrap();
+        assert_eq!(recorded(&store, 8, "hello").await, Recorded::Duplicate);
+        assert_eq!(recorded(&store, 9, "other").await, Recorded::Conflict);
+        // Below the highest and yet new; then one that waits for the next filing.
+        assert_eq!(recorded(&store, 3, "hello").await, Recorded::New);
+        store.close().await;
+        drop(store);
+        let store = open(&options).await.unwrap();
+        for seq in [3, 7, 8, 9] {
+            assert_eq!(recorded(&store, seq, "hello").await, Recorded::Duplicate, "{seq}");
+        }
+        for (seq, wanted) in [(3, 4), (7, 1), (8, 3), (9, 2)] {
+            let found = message_of(&store.readers, "g", "", seq).await.unwrap();
+            assert_eq!(found, Some(wanted), "{seq}");
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_filed_behind_the_writer_a_part_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("quell.db");
+        drop(open(&Options::at(&path)).await.unwrap());
+        let connection = Connection::open(&Options::at(&path)).unwrap();
+        let mut keys = Keys::read(&connection).unwrap();
+        let all = i64::try_from(WORTH_FILING).unwrap();
+        for id in 1..=all {
+            assert!(!keys.is_worth_filing());
+            keys.add(id % 100, id, id);
+        }
+        while keys.is_worth_filing() {
+            let more = keys.file_some(&connection).unwrap();
+            // While a part is there and the rest is not, all of them are known.
+            keys.add(0, all + 1, all + 1);
+            for id in [1, 99, 100, all] {
+                assert_eq!(keys.find(&connection, id % 100, id).unwrap(), Some(id));
+            }
+            assert_eq!(keys.find(&connection, 1, 2).unwrap(), None);
+            if !more {
+                break;
+            }
+        }
+        let filed: i64 = connection.value("select count(*) from message_keys", []).unwrap();
+        assert_eq!(filed, all);
+        assert_eq!(keys.find(&connection, 0, all + 1).unwrap(), Some(all + 1));
+        keys.file_all(&connection).unwrap();
+        assert_eq!(
+            Keys::read(&connection).unwrap().find(&connection, 0, all + 1).unwrap(),
+            Some(all + 1)
+        );
+    }
+}
