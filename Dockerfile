@@ -1,13 +1,18 @@
 # quell in a container: built from source, run as nobody special, with the CA certificates that TLS to Chat needs.
 #
 #   docker build -t quell .
-#   docker run --read-only --tmpfs /tmp -v quell-data:/var/lib/quell -v ./quell.toml:/etc/quell/quell.toml:ro \
-#     -v ./rules.yaml:/etc/quell/rules.yaml:ro -p 8080:8080 quell
+#   docker run --read-only --tmpfs /tmp --ulimit core=0 -v quell-data:/var/lib/quell -v ./quell:/etc/quell:ro \
+#     -p 127.0.0.1:8080:8080 quell
+#
+# The folder quell/ holds quell.toml, rules.yaml and its lists. A folder rather than files: an editor that puts a new file
+# in the place of the old one would leave the container with the old one. Let user 10001 read what is in it.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # Dependencies first: they change rarely, so that a change of quell alone builds quell alone.
+# The settings in .cargo are part of how SQLite is built.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && cargo build --profile dist --locked && rm -r src
 COPY . .
