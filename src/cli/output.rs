@@ -1,16 +1,19 @@
-//! Writing to stdout and stderr. A closed pipe is no error.
+//! Writing to stdout and stderr. A closed pipe is no error: whoever read has seen enough. Data that cannot be
+//! written for another reason, such as a full disk behind stdout, ends the command.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Writes a line of data to stdout.
 pub fn line(text: impl std::fmt::Display) {
-    quiet_on_broken_pipe(writeln!(io::stdout().lock(), "{text}"));
+    let mut stdout = io::stdout().lock();
+    arrived(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
 }
 
 /// Writes data to stdout as it is.
 pub fn text(text: &str) {
-    quiet_on_broken_pipe(io::stdout().lock().write_all(text.as_bytes()));
+    let mut stdout = io::stdout().lock();
+    arrived(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
 /// Writes a line for the person at the terminal to stderr.
@@ -35,6 +38,17 @@ pub fn confirmed(question: impl std::fmt::Display) -> io::Result<Option<bool>> {
     let mut said = String::new();
     io::stdin().read_line(&mut said)?;
     Ok(Some(said.trim() == "yes"))
+}
+
+/// Data was written, or there is no use in going on.
+fn arrived(written: io::Result<()>) {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            note(format_args!("error: stdout cannot be written: {error}"));
+            std::process::exit(super::FINDINGS.into());
+        }
+        written => quiet_on_broken_pipe(written),
+    }
 }
 
 fn quiet_on_broken_pipe(written: io::Result<()>) {

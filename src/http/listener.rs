@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,8 +29,10 @@ use super::timed::{Patience, Timed};
 use super::tls::Certificate;
 use super::worded::{Worded, Wording};
 
-/// After a failure to accept, such as too many open files.
+/// After a failure to accept, such as too many open files ...
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// ... which may last, and must not fill the log.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// Longest head, in bytes, and what a connection that sends one can make us hold.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
@@ -104,6 +107,7 @@ async fn accept<A, F, B>(
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     let connections = Arc::new(Semaphore::new(limits.connections));
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -122,7 +126,10 @@ async fn accept<A, F, B>(
                 });
             }
             Err(error) => {
-                tracing::warn!(error = %error, "a connection could not be accepted");
+                if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+                    told = Some(Instant::now());
+                    tracing::warn!(error = %error, "a connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }

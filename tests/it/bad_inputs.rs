@@ -347,6 +347,35 @@ async fn thousands_of_half_open_connections_keep_nobody_out() {
     app.stop().await;
 }
 
+/// More connections than files may be open, as a process with a low limit on these has it.
+#[tokio::test]
+async fn a_daemon_out_of_file_descriptors_goes_on_once_it_has_some() {
+    let home = Home::new().await;
+    let daemon = home.spawn_by("ulimit -n 100; exec $0", &["history.repair=false"]).await;
+    assert_eq!(daemon.callbacks.say("g", 1, "fine").await, 200);
+    let address = daemon.callbacks.address();
+    let mut held = Vec::new();
+    for _ in 0..150 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(b"POST /callback HTTP/1.1\r\nHost:").await.unwrap();
+        held.push(stream);
+    }
+    // The connection that is kept since the first callback is served as before.
+    assert_eq!(daemon.callbacks.say("g", 2, "fine").await, 200);
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).unwrap().count();
+    while open() < 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(daemon.callbacks.say("g", 3, "fine").await, 200);
+    drop(held);
+    let fresh = Callbacks::to(&format!("http://{address}"));
+    assert_eq!(fresh.say("g", 4, "fine").await, 200);
+    let (code, log) = daemon.terminate().await;
+    assert_eq!(code, Some(0));
+    let told = log.matches("a connection could not be accepted").count();
+    assert!(told <= 3, "{told} lines of the same");
+}
+
 /// Half of what may be opened, less what everything else in this process needs.
 fn half_open_that_fit() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();

@@ -1,5 +1,6 @@
 //! From callback to recall, over real HTTP on both sides.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quell::model::{Clock, SystemClock};
@@ -277,5 +278,47 @@ async fn probes_and_metrics_tell_how_it_stands() {
         assert!(metrics.contains(name), "{name} is missing in\n{metrics}");
     }
     assert!(!metrics.contains("mallory"));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn ids_of_any_characters_reach_chat_as_they_are() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    let groups =
+        ["a \" b", "back\\slash", "{\"MsgSeq\":1}", "',(),--;", "@TGS#_@TGS#c/7", "<a>&amp;%22"];
+    // Chat has no such groups, and says so.
+    let strange = ["line\nfeed\ttab", "nul\u{0}", "群组😀\u{202e}"];
+    for group in strange {
+        assert_eq!(app.callbacks.say(group, 1, "bad").await, 200, "{group:?}");
+    }
+    for (at, group) in groups.iter().enumerate() {
+        assert_eq!(app.callbacks.say(group, at as u64 + 1, "bad").await, 200, "{group:?}");
+    }
+    app.drain().await;
+    let expected =
+        groups.iter().enumerate().map(|(at, group)| ((*group).to_owned(), at as u64 + 1));
+    let recalled = home.sim.recalled();
+    let recalled = recalled.iter().map(|key| (key.group_id.to_string(), key.msg_seq));
+    assert_eq!(recalled.collect::<BTreeSet<_>>(), expected.collect::<BTreeSet<_>>());
+    let mut states = app.column(View::Recalls, "state").await;
+    states.sort();
+    assert_eq!(states, [vec!["recalled"; groups.len()], vec!["refused"; strange.len()]].concat());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_chat_that_takes_less_slows_it_down_and_loses_nothing() {
+    let home = Home::new().await;
+    home.sim.set_faults(Faults { calls_per_second: 40, ..Faults::default() });
+    let app = home.start(&[]).await;
+    for group in 0..120 {
+        assert_eq!(app.callbacks.say(&format!("g{group}"), 1, "bad").await, 200);
+    }
+    let mut worker = app.app().worker().watch();
+    worker.wait_for(|status| status.rate < 190).await.unwrap();
+    app.drain().await;
+    assert_eq!(home.sim.recalled().len(), 120);
+    assert!(app.column(View::Recalls, "state").await.iter().all(|state| state == "recalled"));
     app.stop().await;
 }

@@ -193,6 +193,34 @@ async fn rules_are_reloaded_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_broken_rules_file_never_takes_the_place_of_a_good_one() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    let good = std::fs::read_to_string(home.path("rules.yaml")).unwrap();
+    let version = status(&app).await["rules_version"].clone();
+    // The file as it is found half-written, cut at every place, while messages come in.
+    let mut refused = 0;
+    for (at, _) in good.char_indices() {
+        std::fs::write(home.path("rules.yaml"), &good[..at]).unwrap();
+        let (code, said) = post(&app, "/-/reload", json!({})).await;
+        if code == 200 {
+            // A shorter file can be a good one.
+            std::fs::write(home.path("rules.yaml"), &good).unwrap();
+            assert_eq!(post(&app, "/-/reload", json!({})).await.0, 200);
+        } else {
+            assert_eq!(code, 422, "{said}");
+            refused += 1;
+        }
+        assert_eq!(status(&app).await["rules_version"], version, "cut at {at}");
+        assert_eq!(app.callbacks.say("g", at as u64 + 1, "bad").await, 200);
+    }
+    assert!(refused > 100, "{refused} of {} were broken", good.len());
+    let versions = app.column(View::Messages, "rules_version").await;
+    assert!(versions.iter().all(|judged_by| *judged_by == version), "{versions:?}");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn chats_own_warning_is_recorded_and_heeded() {
     let home = Home::new().await;
     let app = home.start(&[]).await;

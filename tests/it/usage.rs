@@ -1,4 +1,5 @@
-//! Commands that are not written as they can be understood, and lists without rows.
+//! Commands that are not written as they can be understood, lists without rows, and output that cannot
+//! be written.
 
 use quell::store::View;
 
@@ -114,4 +115,39 @@ async fn a_cancelled_plan_is_not_applied() {
     assert!(out.contains("cancelled") && err.contains("plan 1 was cancelled"), "{out}{err}");
     let (code, out, _) = run(&home, &["audit", "recalls", "--format", "json"]).await;
     assert_eq!((code, out.trim()), (Some(0), "[]"));
+}
+
+/// `/dev/full` takes nothing: a disk without room, without any privilege.
+#[tokio::test]
+async fn output_that_cannot_be_written_is_a_failure() {
+    let home = Home::new().await;
+    let app = home.start(&[]).await;
+    assert_eq!(app.callbacks.say("g", 1, "fine").await, 200);
+    app.stop().await;
+    std::fs::write(home.path("lines"), "{\"id\":1,\"text\":\"bad\"}\n").unwrap();
+    let config = home.config_path().display().to_string();
+    let cases: [&[&str]; 7] = [
+        &["audit", "messages", "--format", "csv", "--config", &config],
+        &["audit", "messages", "--config", &config],
+        &["export", "messages", "--config", &config],
+        &["scan", "--rules", "rules.yaml", "--input", "lines"],
+        &["rules", "schema"],
+        &["openapi"],
+        &["completions", "bash"],
+    ];
+    for args in cases {
+        let ended = tokio::process::Command::new(env!("CARGO_BIN_EXE_quell"))
+            .args(args)
+            .current_dir(home.folder.path())
+            .stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .await
+            .unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("error: ") && said.contains("No space left"), "{args:?}: {said}");
+    }
 }

@@ -138,6 +138,11 @@ impl Callbacks {
         Self { url: format!("{url}/callback"), http }
     }
 
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://").trim_end_matches("/callback")
+    }
+
     pub(crate) fn query(command: &str) -> String {
         let now = quell::model::Clock::now(&SystemClock).secs().to_string();
         let sign = sign(TOKEN, &now);
