@@ -49,6 +49,31 @@ async fn held_jobs_are_worked_by_keyboard() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_held_jobs_that_is_worked_off_goes_on_with_the_rest() {
+    let home = Home::new().await;
+    let app = home.start(&["guard.rule_recalls_per_minute=1"]).await;
+    let Some(browser) = Browser::open(&app, Window::Desk).await else { return };
+    for seq in 1..=52 {
+        assert_eq!(app.callbacks.say("g", seq, "bad").await, 200);
+    }
+    browser.goto("/queue").await;
+    browser.until("document.querySelectorAll('.item').length === 50").await;
+    assert_eq!(browser.value("document.querySelector('#queue-count').textContent").await, "51");
+    for _ in 0..50 {
+        browser.press("r").await;
+    }
+    browser
+        .until(
+            "document.querySelectorAll('.item').length === 1
+             && document.querySelector('.item .open').textContent.startsWith('#52')",
+        )
+        .await;
+    assert_eq!(browser.value("document.querySelector('#queue-count').textContent").await, "1");
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_undone_is_asked_first() {
     let home = Home::new().await;
     let app = home.start(&[]).await;

@@ -143,6 +143,22 @@ async fn a_secret_given_by_a_flag_is_warned_of() {
     }
 }
 
+#[tokio::test]
+async fn a_token_that_can_be_guessed_is_warned_of() {
+    let home = Home::new().await;
+    let config = home.config_path();
+    for (token, warned) in [("canary-short", true), (&"canary".repeat(6), false)] {
+        let file = home.path("token");
+        std::fs::write(&file, token).unwrap();
+        let set = format!("admin.read_token_file={}", file.display());
+        let args = ["config", "check", "--config", config.to_str().unwrap(), "--set", &set];
+        let (code, _, said) = quell(&args, home.folder.path()).await;
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(said.contains("admin.read_token is short"), warned, "{said}");
+        assert_clean("the warning", &said);
+    }
+}
+
 /// What is not in a build that is shipped. The names of the points are looked for in the program.
 #[test]
 fn a_build_without_the_feature_knows_no_fail_point() {
