@@ -52,7 +52,12 @@ pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, Er
 
 /// Runs what is missing.
 pub(super) async fn run(connection: &mut SqliteConnection) -> Result<(), Error> {
-    let migrations = MIGRATIONS.iter().map(|&(version, description, sql)| {
+    run_first(connection, MIGRATIONS.len()).await
+}
+
+/// Runs what is missing of the first `count`.
+async fn run_first(connection: &mut SqliteConnection, count: usize) -> Result<(), Error> {
+    let migrations = MIGRATIONS.iter().take(count).map(|&(version, description, sql)| {
         let description = Cow::Borrowed(description);
         Migration::new(version, description, MigrationType::Simple, sql.into_sql_str(), false)
     });
@@ -60,4 +65,64 @@ pub(super) async fn run(connection: &mut SqliteConnection) -> Result<(), Error> 
         .run(connection)
         .await
         .map_err(|error| Error::Unavailable(format!("the schema cannot be migrated: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::ConnectOptions;
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::*;
+
+    async fn empty(folder: &tempfile::TempDir, name: &str) -> SqliteConnection {
+        let path = folder.path().join(name);
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        options.connect().await.unwrap()
+    }
+
+    async fn schema(connection: &mut SqliteConnection) -> Vec<(String, Option<String>)> {
+        sqlx::query_as("select name, sql from sqlite_schema order by name")
+            .fetch_all(connection)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_version_leads_to_the_same_schema() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fresh = empty(&folder, "fresh").await;
+        run(&mut fresh).await.unwrap();
+        let expected = schema(&mut fresh).await;
+        for (at, (known, ..)) in MIGRATIONS.iter().enumerate() {
+            let mut older = empty(&folder, &format!("from-{known}")).await;
+            run_first(&mut older, at + 1).await.unwrap();
+            assert_eq!(version(&mut older).await.unwrap(), *known);
+            run(&mut older).await.unwrap();
+            assert_eq!(version(&mut older).await.unwrap(), latest_version());
+            assert_eq!(schema(&mut older).await, expected, "from version {known}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_breaks_off_never_happened() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = empty(&folder, "broken-off").await;
+        for (at, (next, ..)) in MIGRATIONS.iter().enumerate() {
+            run_first(&mut connection, at).await.unwrap();
+            let before = schema(&mut connection).await;
+            // The ledger refuses the entry, which is written last.
+            let refuse = format!(
+                "create trigger refuse before insert on _sqlx_migrations when new.version = {next}
+                 begin select raise(abort, 'killed here'); end"
+            );
+            if at > 0 {
+                sqlx::query(sqlx::AssertSqlSafe(refuse)).execute(&mut connection).await.unwrap();
+                assert!(run_first(&mut connection, at + 1).await.is_err(), "version {next}");
+                sqlx::query("drop trigger refuse").execute(&mut connection).await.unwrap();
+                assert_eq!(schema(&mut connection).await, before, "version {next}");
+            }
+        }
+        run(&mut connection).await.unwrap();
+        assert_eq!(version(&mut connection).await.unwrap(), latest_version());
+    }
 }
