@@ -97,8 +97,8 @@ impl Tables {
                  detail, content_hash)",
             ),
             hits: Rows::new(
-                "hits (message_id, conflict_id, rule_id, mode, severity, start_char, end_char,
-                 matched_text, judged_at)",
+                "hits (message_id, conflict_id, conversation_id, sender, rule_id, mode, severity,
+                 start_char, end_char, matched_text, judged_at)",
             ),
             jobs: Rows::new(
                 "recall_jobs (job_id, conversation_id, msg_seq, message_id, sender, state, severity,
@@ -186,7 +186,12 @@ pub(crate) async fn fill(file: &Path, messages: u64) -> Result<()> {
             eprintln!("{done} messages, {:.0} s", began.elapsed().as_secs_f64());
         }
     }
-    for sql in ["analyze", "pragma wal_checkpoint(truncate)"] {
+    // Else whoever opens it next would have to remember the keys of all messages.
+    let keys = "insert into message_keys (conversation_id, msg_seq, message_id)
+        select conversation_id, msg_seq, message_id from messages order by conversation_id, msg_seq";
+    let filed = "insert or replace into meta (name, value)
+        select 'keys_filed_through', max(message_id) from messages";
+    for sql in [keys, filed, "analyze", "pragma wal_checkpoint(truncate)"] {
         sqlx::query(sql).execute(&mut connection).await?;
     }
     connection.close().await?;
@@ -206,11 +211,7 @@ async fn follow(file: &Path, messages: u64) -> Result<()> {
     store.close().await;
     #[expect(clippy::cast_precision_loss, reason = "a count of messages")]
     let each = took.as_secs_f64() * 1e6 / messages.max(1) as f64;
-    eprintln!(
-        "chain and places: {:.1} s, {each:.2} us a message; {}",
-        took.as_secs_f64(),
-        memory()
-    );
+    eprintln!("chain: {:.1} s, {each:.2} us a message; {}", took.as_secs_f64(), memory());
     Ok(())
 }
 
@@ -307,10 +308,10 @@ fn one(
     .unwrap_or(0)];
     if fate < 4 {
         let mode = if fate == 3 { "shadow" } else { "live" };
-        tables
-            .hits
-            .values
-            .push(format!("({id},null,'{rule}','{mode}','high',0,4,substr({text},1,4),{at})"));
+        tables.hits.values.push(format!(
+            "({id},null,{conversation},'{sender}','{rule}','{mode}','high',0,4,\
+             substr({text},1,4),{at})"
+        ));
     }
     if verdict == 2 {
         recall(tables, dice, numbers, (conversation, seq, id), &sender, rule, at);

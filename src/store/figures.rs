@@ -36,7 +36,7 @@ pub trait Figures: Send + Sync {
     /// The rules that hit most since then, by the latest 100,000 hits, with what reviews say of them.
     async fn top_rules(&self, since: Timestamp, limit: usize) -> Result<Vec<RuleFigures>, Error>;
 
-    /// The groups and the senders with most matched messages since then, by the latest 10,000 of these.
+    /// The groups and the senders with most matched messages since then, by the latest 10,000 hits.
     async fn top_places(&self, since: Timestamp, limit: usize) -> Result<TopPlaces, Error>;
 
     /// Everything that is known of a message.

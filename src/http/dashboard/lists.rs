@@ -22,7 +22,7 @@ use crate::store::{Cell, Error, Filter, Page, View};
 
 const ROWS: usize = 50;
 /// How long rows are looked for that are rare among others. Whoever wants to goes on from there.
-const PATIENCE: Duration = Duration::from_millis(150);
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Rows of the pages that a CSV file is read by.
 const CSV_PAGE: usize = 1_000;
 /// Characters of a cell.

@@ -115,6 +115,17 @@ pub(in crate::store) async fn figures_rank_rules_groups_and_senders(store: &dyn 
     assert_eq!(places.groups, [ranked("g", 1, 1), ranked("h", 1, 0)]);
     assert_eq!(places.senders, [ranked("mallory", 1, 1), ranked("ann", 1, 0)]);
     assert!(places.whole);
+    // Other content under a key counts for nobody, and several hits of a message as one.
+    let mut twice = later("h", 1, "other and bad", HOUR);
+    twice.message.sender = "eve".into();
+    store.record(twice).await.unwrap();
+    let mut again = later("h", 2, "bad, bad", HOUR);
+    again.message.sender = "ann".into();
+    again.judgement.hits.push(again.judgement.hits[0].clone());
+    store.record(again).await.unwrap();
+    let places = store.top_places(NOW, 5).await.unwrap();
+    assert_eq!(places.groups, [ranked("g", 1, 1), ranked("h", 2, 0)]);
+    assert_eq!(places.senders, [ranked("ann", 2, 0), ranked("mallory", 1, 1)]);
     let mallory = store.sender(&"mallory".into(), None, 2).await.unwrap();
     assert_eq!((mallory.messages, mallory.flag, mallory.recall), (3, 1, 1));
     assert!(mallory.whole);

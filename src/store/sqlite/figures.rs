@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::Sqlite;
 use super::audit::whole;
-use super::axis::{CALLS, HITS, JOBS, MESSAGES, OPERATIONS};
+use super::axis::{CALLS, HITS, JOBS, OPERATIONS};
 use super::open::unavailable;
 use super::stretches::Stretches;
 use crate::model::{JobId, Timestamp, UserId};
@@ -20,8 +20,8 @@ use crate::store::{
 
 /// Most rows that a count goes through.
 const MOST_ROWS: i64 = 100_000;
-/// Most matched messages that places are ranked by: each is looked up.
-const MOST_MATCHED: i64 = 10_000;
+/// Most hits that places are ranked by: the verdict of each is looked up.
+const MOST_HITS: i64 = 10_000;
 /// Most messages of a sender that are counted.
 const MOST_OF_SENDER: usize = 10_000;
 /// Recalls that are read of one bucket, and of all together; of more, every n-th.
@@ -125,26 +125,29 @@ impl Figures for Sqlite {
     }
 
     async fn top_places(&self, since: Timestamp, limit: usize) -> Result<TopPlaces, Error> {
-        let first = MESSAGES.first(&self.readers, since).await?;
+        let first = HITS.first(&self.readers, since).await?;
+        // Hits lie side by side where their messages lie far apart, and the verdicts stand in an index.
         let rows = sqlx::query(
-            "select c.group_id, m.sender, m.verdict from (
-                 select message_id from messages indexed by messages_matched
-                 where verdict = 1 and verdict > 0 and message_id >= ?1
-                 union all
-                 select message_id from messages indexed by messages_matched
-                 where verdict = 2 and verdict > 0 and message_id >= ?1
-                 order by message_id desc limit ?2
+            "select c.group_id, latest.sender, m.verdict from (
+                 select distinct message_id, sender, conversation_id from (
+                     select * from hits not indexed where hit_id >= ? order by hit_id desc limit ?
+                 ) where judged_at >= ? and conflict_id is null
              ) latest
-             cross join messages m on m.message_id = latest.message_id
-             cross join conversations c on c.conversation_id = m.conversation_id
-             where m.received_at >= ?3",
+             cross join (select 1 as verdict union all select 2) v
+             cross join messages m indexed by messages_matched
+                 on m.verdict = v.verdict and m.verdict > 0 and m.message_id = latest.message_id
+             cross join conversations c on c.conversation_id = latest.conversation_id",
         )
         .bind(first)
-        .bind(MOST_MATCHED)
+        .bind(MOST_HITS)
         .bind(since.millis())
         .fetch_all(&self.readers)
         .await
         .map_err(unavailable)?;
+        let last: i64 = sqlx::query_scalar("select coalesce(max(hit_id), 0) from hits")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(unavailable)?;
         let ranked = |column: usize| {
             let mut by_name: HashMap<&str, Ranked> = HashMap::new();
             for row in &rows {
@@ -163,8 +166,7 @@ impl Figures for Sqlite {
             ranked.truncate(limit);
             ranked
         };
-        let whole = i64::try_from(rows.len()).is_ok_and(|rows| rows < MOST_MATCHED);
-        Ok(TopPlaces { groups: ranked(0), senders: ranked(1), whole })
+        Ok(TopPlaces { groups: ranked(0), senders: ranked(1), whole: last - first < MOST_HITS })
     }
 
     async fn story(&self, message_id: i64) -> Result<Option<Story>, Error> {
