@@ -1,6 +1,6 @@
 //! Groups and topics, interned: a row each, kept in memory once seen.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rusqlite::params;
@@ -11,14 +11,14 @@ use super::keys::Keys;
 use crate::model::{GroupId, GroupType, Timestamp, TopicId};
 use crate::store::{Conversation, ConversationId, Error};
 
-/// Conversations kept in memory. Beyond that all are forgotten and looked up again as they come:
+/// Groups kept in memory. Beyond that all are forgotten and looked up again as they come:
 /// a million groups talking at once is far from what one daemon is for.
 const KEPT: usize = 1_000_000;
 
 /// The latest life of each conversation, and what rule sets are called inside.
 #[derive(Default)]
 pub(super) struct Conversations {
-    known: HashMap<(GroupId, TopicId), Known>,
+    known: HashMap<GroupId, BTreeMap<TopicId, Known>>,
     rule_sets: HashMap<String, i64>,
 }
 
@@ -51,7 +51,7 @@ impl Conversations {
 
     /// Forgets a group, because its rows changed.
     pub(super) fn forget(&mut self, group_id: &GroupId) {
-        self.known.retain(|(group, _), _| group != group_id);
+        self.known.remove(group_id);
     }
 
     /// The conversation that a message belongs to, made where there is none.
@@ -64,9 +64,9 @@ impl Conversations {
         keys: &mut Keys,
         arrival: &Arrival<'_>,
     ) -> Result<Known, Error> {
-        let key = (arrival.group_id.clone(), arrival.topic_id.clone());
         let untyped = arrival.group_type.0.is_empty();
-        if let Some(known) = self.known.get(&key)
+        let topics = self.known.get(arrival.group_id);
+        if let Some(known) = topics.and_then(|topics| topics.get(arrival.topic_id))
             && known.destroyed_at.is_none()
             && known.began_after.is_none_or(|before| arrival.sent_at > before)
             && (untyped || known.conversation.group_type == *arrival.group_type)
@@ -88,12 +88,13 @@ impl Conversations {
                 let last = lives.last();
                 let incarnation = last.map_or(0, |last| last.incarnation + 1);
                 let began_after = last.and_then(|last| last.destroyed_at);
-                let known = insert(connection, &key, incarnation, arrival)?;
+                let known = insert(connection, incarnation, arrival)?;
                 Known { began_after, ..known }
             }
         };
         if known.destroyed_at.is_none() {
-            self.known.insert(key, known.clone());
+            let topics = self.known.entry(arrival.group_id.clone()).or_default();
+            topics.insert(arrival.topic_id.clone(), known.clone());
         }
         Ok(known)
     }
@@ -186,10 +187,10 @@ fn select_lives(
 
 fn insert(
     connection: &Connection,
-    (group_id, topic_id): &(GroupId, TopicId),
     incarnation: i64,
     arrival: &Arrival<'_>,
 ) -> Result<Known, Error> {
+    let Arrival { group_id, topic_id, .. } = *arrival;
     let conversation_id: ConversationId = connection.value(
         "insert into conversations (group_id, topic_id, incarnation, group_type, created_at)
          values (?, ?, ?, ?, ?) returning conversation_id",

