@@ -386,6 +386,7 @@ impl Task {
             return Err(error);
         }
         let Some(connection) = &self.connection else { return Err(Error::Closed) };
+        let doubtful = self.shared.unhealthy.load(Ordering::Relaxed);
         let mut writing = Writing {
             connection,
             conversations: &mut self.conversations,
@@ -395,7 +396,7 @@ impl Task {
             seen: Vec::new(),
             ended: Vec::new(),
         };
-        let done = writing.attempt(records, operations, &mut self.place);
+        let done = writing.attempt(records, operations, &mut self.place, doubtful);
         let Writing { events, seen, ended, .. } = writing;
         self.shared.unhealthy.store(done.is_err(), Ordering::Relaxed);
         match done {
@@ -443,14 +444,15 @@ impl Writing<'_> {
         records: &[&Record],
         operations: &mut [Box<dyn Pending>],
         place: &mut Place,
+        doubtful: bool,
     ) -> Result<Vec<Recorded>, Error> {
-        let nothing = records.is_empty() && operations.is_empty();
         self.connection.execute("begin immediate", [])?;
         for operation in operations {
             operation.run(self)?;
         }
-        if nothing {
-            // Only writing shows whether it can be written.
+        if doubtful {
+            // Only writing shows whether it can be written: a transaction that changes nothing commits on
+            // a full disk, too.
             self.connection.mark()?;
         }
         let recorded = record::all(self, records)?;
