@@ -398,7 +398,7 @@ async fn follow_for_ever(store: Arc<Sqlite>, clock: Arc<dyn Clock>) {
             Ok(true) => CATCH_UP,
             Ok(false) => FOLLOW,
             Err(error) => {
-                tracing::warn!(%error, "the chain of digests waits");
+                tracing::warn!(%error, "what is built behind the writer waits");
                 FOLLOW_AGAIN
             }
         };

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use metrics::Histogram;
 
@@ -53,7 +53,9 @@ impl Webhook {
             return closing(refuse(StatusCode::NOT_FOUND, "no such path"));
         }
         if request.method() != Method::POST {
-            return closing(refuse(StatusCode::METHOD_NOT_ALLOWED, "POST only"));
+            let mut refusal = refuse(StatusCode::METHOD_NOT_ALLOWED, "POST only");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return closing(refusal);
         }
         let began = Instant::now();
         let answered = AssertUnwindSafe(take(&self, request)).catch_unwind().await;

@@ -417,7 +417,8 @@ async fn file(
     let (out, body) = Out::new(&dashboard.admin, &dashboard.access, headers);
     let store = Arc::clone(&dashboard.admin.store);
     tokio::spawn(async move {
-        let mut piece = csv_lines(&[page.columns.clone()]);
+        let names = shape.view.columns().iter().map(|column| column.name.to_owned()).collect();
+        let mut piece = csv_lines(&[names]);
         loop {
             let rows: Vec<_> =
                 page.rows.iter().map(|row| row.iter().map(csv_cell).collect()).collect();

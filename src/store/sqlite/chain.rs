@@ -355,6 +355,8 @@ struct Kept {
 
 /// The first link behind another one.
 fn next_link(connection: &Connection, link: i64) -> Result<Option<Kept>, Error> {
+    // Retention may take rows away meanwhile, and the link must say so then.
+    let _moment = connection.moment()?;
     let kept = connection.row(
         "select link_id, kind, from_id, to_id, row_count, made_at, salts, digests, root, hash,
              pruned_before is not null

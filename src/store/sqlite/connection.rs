@@ -1,5 +1,5 @@
-//! The connection that writes. It belongs to the writer's thread, so nothing here waits for anybody:
-//! a statement costs what it costs in SQLite, not a hand-over to another thread.
+//! Connections that are used where they are: the one that writes, on the writer's thread, and one that
+//! reads behind it. A statement costs what it costs in SQLite, not a hand-over to another thread.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,6 +130,11 @@ impl Connection {
     /// A statement that stays prepared, for whoever runs it many times.
     pub(super) fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
         Ok(self.0.prepare_cached(sql)?)
+    }
+
+    /// Works what is in the log into the database, as far as no reader needs it as it was.
+    pub(super) fn settle(&self) -> Result<(), Error> {
+        self.value::<i64>("pragma wal_checkpoint(passive)", []).map(drop)
     }
 
     /// Ends it. What it could not write is told of.

@@ -39,8 +39,13 @@ impl Gaps for Sqlite {
         after: ConversationId,
         limit: usize,
     ) -> Result<Vec<Reached>, Error> {
-        // Few messages lie behind the checkpoint, so walking down the index past them is short.
-        let rows = sqlx::query(
+        // Few messages lie behind the checkpoint, so walking down the keys past them is short.
+        let before = keyed(
+            "c.conversation_id",
+            ">= 0 and message_id <= ?1",
+            "order by msg_seq desc limit 1",
+        );
+        let sql = format!(
             "select c.conversation_id, c.group_type, coalesce(m.msg_seq, 0),
                  coalesce(m.received_at, c.created_at),
                  exists (select 1 from gaps g where g.conversation_id = c.conversation_id
@@ -51,22 +56,21 @@ impl Gaps for Sqlite {
                  c.destroyed_at is not null
              from (
                  select c.*, (
-                     select message_id from messages m
-                     where m.conversation_id = c.conversation_id and m.message_id <= ?1
-                     order by m.msg_seq desc limit 1) as top
+                     select message_id from ({before}) order by msg_seq desc limit 1) as top
                  from conversations c
                  where c.conversation_id > ?2 and (c.destroyed_at is null or c.conversation_id in (
                      select conversation_id from messages where message_id > ?1))
                  order by c.conversation_id limit ?3
              ) c left join messages m on m.message_id = c.top
-             order by c.conversation_id",
-        )
-        .bind(checkpoint)
-        .bind(after)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(unavailable)?;
+             order by c.conversation_id"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(checkpoint)
+            .bind(after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
         let reached = |row: &SqliteRow| Reached {
             conversation_id: row.get(0),
             has_history: !GroupType(row.get(1)).is_av_chat_room(),

@@ -104,6 +104,13 @@ mod tests {
         (open(&options).await.unwrap(), folder)
     }
 
+    /// What is behind the writer is built, so that rows may be pruned.
+    async fn follow(store: &Sqlite) {
+        use crate::store::Trail;
+        let later = crate::store::contract::NOW.after(std::time::Duration::from_hours(1));
+        while store.follow(later).await.unwrap() {}
+    }
+
     contract_tests!(fresh);
 
     #[tokio::test]
@@ -127,12 +134,56 @@ mod tests {
         }
         let noted = NotedGaps { checkpoint: 3, ..NotedGaps::default() };
         store.note_gaps(noted).await.unwrap();
+        follow(&store).await;
         prune_rows(&store, 10).await;
         store.close().await;
         drop(store);
         let store = open(&Options::at(&folder.path().join("quell.db"))).await.unwrap();
         store.record(message(4)).await.unwrap();
         assert_eq!(store.seen_after(3, 10).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_known_although_all_before_it_was_pruned() {
+        use crate::store::contract::{message, prune_rows, rules};
+        use crate::store::{Intake, Recorded};
+        let (store, folder) = fresh().await;
+        rules(&store).await;
+        for seq in 1..=5 {
+            store.record(message(seq)).await.unwrap();
+        }
+        follow(&store).await;
+        prune_rows(&store, 10).await;
+        let mut store = Some(store);
+        for wanted in [Recorded::New, Recorded::Duplicate] {
+            let open_now = store.take().unwrap();
+            open_now.close().await;
+            drop(open_now);
+            let again = open(&Options::at(&folder.path().join("quell.db"))).await.unwrap();
+            for seq in 11..=13 {
+                assert_eq!(again.record(message(seq)).await.unwrap(), wanted, "{seq}");
+            }
+            store = Some(again);
+        }
+    }
+
+    #[tokio::test]
+    async fn after_closing_the_database_alone_holds_everything() {
+        use crate::store::contract::{message, rules};
+        use crate::store::{Audit, Filter, Intake, View};
+        let (store, folder) = fresh().await;
+        rules(&store).await;
+        for seq in 1..=5 {
+            store.record(message(seq)).await.unwrap();
+        }
+        // A reader that stays open until the end.
+        store.page(View::Messages, &Filter::default()).await.unwrap();
+        store.close().await;
+        drop(store);
+        let copy = folder.path().join("copy.db");
+        std::fs::copy(folder.path().join("quell.db"), &copy).unwrap();
+        let copy = open(&Options::at(&copy)).await.unwrap();
+        assert_eq!(copy.page(View::Messages, &Filter::default()).await.unwrap().rows.len(), 5);
     }
 
     #[tokio::test]

@@ -23,20 +23,34 @@ pub(super) struct Ids {
 impl Ids {
     pub(super) fn read(connection: &Connection) -> Result<Self, Error> {
         Ok(Self {
-            // Markers name messages that may all be pruned: a new one below them would be taken for
-            // one that was dealt with.
+            // Markers, and links of the chain, name rows that may all be pruned: a new one below them
+            // would be taken for one that was dealt with.
             message: connection.value(
                 "select max(
                      coalesce((select max(message_id) from messages), 0),
                      coalesce((select max(cast(value as integer)) from meta where name in (
                          'text_pruned_through', 'matched_text_pruned_through',
-                         'gaps_checkpoint', 'reread_through')), 0))",
+                         'gaps_checkpoint', 'reread_through', 'keys_filed_through',
+                         'search_through')), 0),
+                     coalesce((select to_id from chain where kind = 0
+                         order by from_id desc limit 1), 0))",
                 [],
             )?,
-            conflict: connection
-                .value("select coalesce(max(conflict_id), 0) from conflicts", [])?,
+            conflict: connection.value(
+                "select max(
+                     coalesce((select max(conflict_id) from conflicts), 0),
+                     coalesce((select to_id from chain where kind = 1
+                         order by from_id desc limit 1), 0))",
+                [],
+            )?,
             job: connection.value("select coalesce(max(job_id), 0) from recall_jobs", [])?,
-            call: connection.value("select coalesce(max(call_id), 0) from calls", [])?,
+            call: connection.value(
+                "select max(
+                     coalesce((select max(call_id) from calls), 0),
+                     coalesce((select to_id from chain where kind = 2
+                         order by from_id desc limit 1), 0))",
+                [],
+            )?,
         })
     }
     fn next_message(&mut self) -> i64 {

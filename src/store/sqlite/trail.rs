@@ -1,7 +1,7 @@
 //! [`Trail`] on SQLite.
 //!
 //! Rows are read and digested on a reading connection; what goes through the writer is the finished link
-//! alone, with the places of its messages. Rows never change once they are committed but for what
+//! alone. Rows never change once they are committed but for what
 //! retention takes away, so the writer refuses a link where something was taken away meanwhile, and it is
 //! made again.
 
@@ -35,11 +35,11 @@ pub(super) const SEARCHED: &str = "search_through";
 #[async_trait]
 impl Trail for Sqlite {
     async fn follow(&self, now: Timestamp) -> Result<bool, Error> {
-        let mut more = false;
+        // First: what ails the chain must not keep the writer from letting go of keys.
+        let mut more = self.writer.perform(FileKeys).await?;
         for kind in Kind::ALL {
             more |= self.extend(kind, now).await?;
         }
-        more |= self.writer.perform(FileKeys).await?;
         if self.search {
             more |= self.writer.perform(Index).await?;
         }

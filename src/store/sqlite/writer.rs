@@ -192,6 +192,13 @@ impl Writer {
     }
 }
 
+/// Whoever lets go of it without closing it wants nothing more of it.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 /// Whoever wants to be told of something, if anybody does.
 struct Listener<T>(Mutex<Option<mpsc::UnboundedSender<T>>>);
 
@@ -296,8 +303,9 @@ impl Task {
             busy_until = busy.then(|| Instant::now() + APART);
             self.write(batch);
         }
+        // Readers may be open longer than this: whoever copies the database alone shall have all of it.
         if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close()
+            && let Err(error) = connection.settle().and_then(|()| connection.close())
         {
             tracing::warn!(error = %error, "the database did not close cleanly");
         }
