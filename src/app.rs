@@ -108,6 +108,29 @@ pub fn mistakes(config: &Config) -> Vec<Mistake> {
     mistakes
 }
 
+/// Everything that is wrong with the files that a daemon starts with, each as the daemon would say it,
+/// and what is doubtful about its rules.
+#[must_use]
+pub fn files(config: &Config) -> (Vec<String>, Vec<String>) {
+    let (mut wrong, mut doubtful) = (Vec::new(), Vec::new());
+    match rules::load(&config.rules.path) {
+        Ok(loaded) => doubtful.extend(loaded.warnings.iter().map(ToString::to_string)),
+        Err(error) => wrong.push(BadRules(error).to_string()),
+    }
+    let (server, admin) = (&config.server, &config.admin);
+    let pairs =
+        [("server", &server.tls_cert, &server.tls_key), ("admin", &admin.tls_cert, &admin.tls_key)];
+    for (section, cert, key) in pairs {
+        // That one is named without the other is told as a mistake of the configuration.
+        if !key.as_os_str().is_empty()
+            && let Err(error) = certificate(section, cert, key)
+        {
+            wrong.push(error.to_string());
+        }
+    }
+    (wrong, doubtful)
+}
+
 /// What is allowed and worth a second look.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
@@ -136,6 +159,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
                  rand -hex 32`"
             ));
         }
+    }
+    let unsigned = config.notify.receivers().any(|to| to.is_unsigned());
+    if unsigned {
+        warnings.push(
+            "notify.secret is not set: alerts go out unsigned, so that a receiver cannot tell who wrote \
+             them"
+                .into(),
+        );
     }
     if config.chat.callback_token.is_empty() {
         warnings.push(

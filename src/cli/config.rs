@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Subcommand;
 use toml::Table;
 
-use super::output;
-use super::settings::Settings;
+use super::settings::{self, Settings};
+use super::{BAD_CONFIG, output};
 use crate::app;
 
 /// Check the configuration, or show what holds
@@ -26,6 +26,9 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Say everything that is wrong; exit code 78 if anything is
+    ///
+    /// Every value, and the files that a daemon reads when it starts: the rules with their lists, the
+    /// certificates with their keys. Nothing is opened or listened to.
     Check(Settings),
     /// Print every value and where it was set, secrets hidden
     Print(Settings),
@@ -39,15 +42,26 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn check(settings: &Settings) -> ExitCode {
-    let config = match settings.load_complete() {
-        Ok(config) => config,
+    let loaded = match settings.load() {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    for warning in app::warnings(&config) {
+    let complete = settings::complete(&loaded);
+    let (wrong, doubtful) = app::files(&loaded.config);
+    for warning in app::warnings(&loaded.config) {
         output::note(format_args!("warning: {warning}"));
     }
-    output::note("the configuration is fine");
-    ExitCode::SUCCESS
+    for told in doubtful.iter().chain(&wrong) {
+        output::note(told);
+    }
+    match complete {
+        Err(code) => code,
+        Ok(()) if !wrong.is_empty() => ExitCode::from(BAD_CONFIG),
+        Ok(()) => {
+            output::note("the configuration is fine");
+            ExitCode::SUCCESS
+        }
+    }
 }
 
 fn print(settings: &Settings) -> Result<ExitCode> {

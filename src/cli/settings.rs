@@ -14,7 +14,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Set one key, over file and environment: --set recall.mode=shadow
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = assignment)]
     pub set: Vec<String>,
 }
 
@@ -34,15 +34,26 @@ impl Settings {
     /// Reads the configuration and refuses one that a daemon could not start with.
     pub fn load_complete(&self) -> Result<Config, ExitCode> {
         let loaded = self.load()?;
-        let mut mistakes = crate::app::mistakes(&loaded.config);
-        if mistakes.is_empty() {
-            return Ok(loaded.config);
-        }
-        for mistake in &mut mistakes {
-            mistake.place = loaded.sources.get(&mistake.key).cloned().unwrap_or_default();
-        }
-        Err(tell(&mistakes))
+        complete(&loaded).map(|()| loaded.config)
     }
+}
+
+/// Tells what a daemon could not start with; the exit code where there is any of it.
+pub fn complete(loaded: &Loaded) -> Result<(), ExitCode> {
+    let mut mistakes = crate::app::mistakes(&loaded.config);
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    for mistake in &mut mistakes {
+        mistake.place = loaded.sources.get(&mistake.key).cloned().unwrap_or_default();
+    }
+    Err(tell(&mistakes))
+}
+
+/// One `--set`, as far as its form goes: what it names is looked up with everything else.
+fn assignment(text: &str) -> Result<String, String> {
+    let names_a_key = text.split_once('=').is_some_and(|(path, _)| path.contains('.'));
+    names_a_key.then(|| text.to_owned()).ok_or_else(|| "not section.key=value".to_owned())
 }
 
 /// Tells mistakes; answers the exit code that they mean.

@@ -24,16 +24,26 @@ use crate::store::{Chain, Verified, sqlite};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quell audit verify                     compare everything
-  quell audit verify --head 9f2c...      and whether the chain still holds a head that was kept")]
+  quell audit verify --head 9f2c51d07ab84e6633c1f0e85d2b97a40c6e18f7b3925da4e07f61c8d9ab3e52
+                                         and whether the chain still holds a head that was kept")]
 pub struct Args {
     #[command(flatten)]
     settings: Settings,
-    /// A head that was printed before: it has to be a link of this chain
-    #[arg(long, value_name = "HASH")]
+    /// A head that was printed before, 64 digits: it has to be a link of this chain
+    #[arg(long, value_name = "HASH", value_parser = head)]
     head: Option<String>,
     /// One object on stdout
     #[arg(long)]
     json: bool,
+}
+
+/// What is no head at all would look like a chain that was made anew.
+fn head(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| text.to_ascii_lowercase()).ok_or_else(|| {
+        "a head is 64 hexadecimal digits, as `quell audit verify` prints it".to_owned()
+    })
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -85,6 +95,7 @@ fn tell(verified: &Verified) {
         "{rows} rows in {links} links, {erased} of them with their content erased; {pruned} pruned; \
          {behind} not in the chain yet"
     ));
+    let head = if head.is_empty() { "none yet" } else { head };
     output::line(format_args!("head {head}"));
     if verified.findings.is_empty() {
         output::line("everything agrees");

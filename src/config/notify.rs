@@ -109,6 +109,12 @@ impl Notify {
 }
 
 impl Receiver {
+    /// Whether what it gets could be signed and is not.
+    #[must_use]
+    pub fn is_unsigned(&self) -> bool {
+        self.form == Form::Standard && !self.secret.is_set()
+    }
+
     /// What is wrong with it, as keys below `place`.
     fn check(&self, place: &str, allow_private: bool, found: &mut Vec<Mistake>) {
         use secrecy::ExposeSecret;

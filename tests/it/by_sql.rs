@@ -78,6 +78,7 @@ async fn every_worked_question_has_an_answer() {
     let head = said["head"].as_str().unwrap();
     let (code, out, _) = quell(&["audit", "verify", "--head", head], folder.path()).await;
     assert!(code == Some(0) && out.contains("everything agrees"), "{out}");
-    let (code, out, _) = quell(&["audit", "verify", "--head", "00"], folder.path()).await;
+    let (code, out, _) =
+        quell(&["audit", "verify", "--head", &"0".repeat(64)], folder.path()).await;
     assert!(code == Some(1) && out.contains("cut or made anew"), "{out}");
 }

@@ -189,3 +189,69 @@ async fn every_metric_is_there_before_anything_happened() {
     }
     daemon.terminate().await;
 }
+
+#[tokio::test]
+async fn what_a_daemon_would_refuse_is_refused_by_the_check() {
+    let home = Home::new().await;
+    let pair = rcgen::generate_simple_self_signed(["quell.example".to_owned()]).unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| home.path(name).display().to_string());
+    std::fs::write(&cert, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let broken = home.path("broken.yaml").display().to_string();
+    std::fs::write(&broken, "version: 1\nrules:\n  - id: x\n    wen: {}\n").unwrap();
+    let config = home.config_path().display().to_string();
+    let run = async |command: &[&str], set: &[String]| {
+        let mut args = command.to_vec();
+        args.extend(["--config", &config]);
+        for set in set {
+            args.extend(["--set", set]);
+        }
+        quell(&args, home.folder.path()).await
+    };
+    let pair = |section: &str, cert: &str, key: &str| {
+        vec![format!("{section}.tls_cert={cert}"), format!("{section}.tls_key={key}")]
+    };
+    let mut cases = vec![
+        (vec!["rules.path=/no/such/rules.yaml".to_owned()], "/no/such/rules.yaml"),
+        (vec![format!("rules.path={broken}")], "broken.yaml:4:"),
+    ];
+    for section in ["server", "admin"] {
+        cases.push((pair(section, "/no/such.pem", &key), "/no/such.pem"));
+        cases.push((pair(section, &cert, "/no/such.key"), "/no/such.key"));
+        cases.push((vec![format!("{section}.tls_cert={cert}")], "tls_key"));
+        let (code, _, said) = run(&["config", "check"], &pair(section, &cert, &key)).await;
+        assert_eq!(code, Some(0), "{said}");
+    }
+    for (set, named) in &cases {
+        for command in [&["config", "check"][..], &["serve"]] {
+            let (code, _, said) = run(command, set).await;
+            assert_eq!(code, Some(78), "{command:?} {set:?}: {said}");
+            assert!(said.contains(named), "{command:?} {set:?}: {said}");
+            assert!(!said.contains("is fine"), "{said}");
+        }
+    }
+    // All of it at once, with what is wrong with values.
+    let mut all = vec!["recall.batch_size=11".to_owned(), format!("rules.path={broken}")];
+    all.extend(pair("admin", "/no/such.pem", &key));
+    let (code, _, said) = run(&["config", "check"], &all).await;
+    assert_eq!(code, Some(78));
+    for named in ["recall.batch_size", "broken.yaml:4:", "/no/such.pem"] {
+        assert!(said.contains(named), "{named}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn alerts_without_a_signature_are_warned_of() {
+    let home = Home::new().await;
+    let config = home.config_path().display().to_string();
+    let whsec = "notify.secret=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    for (more, warned) in
+        [("notify.form=standard", true), ("notify.form=slack", false), (whsec, false)]
+    {
+        let url = "notify.url=https://alerts.example/hook";
+        let args = ["config", "check", "--config", &config, "--set", url, "--set", more];
+        let (code, _, said) = quell(&args, home.folder.path()).await;
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(said.contains("go out unsigned"), warned, "{said}");
+    }
+}

@@ -16,7 +16,11 @@ async fn run(home: &Home, args: &[&str]) -> (Option<i32>, String, String) {
 #[tokio::test]
 async fn what_cannot_be_understood_exits_with_2() {
     let home = Home::new().await;
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 23] = [
+        (&["audit", "verify", "--head", "9f2c"], "64 hexadecimal digits"),
+        (&["serve", "--set", "foo"], "not section.key=value"),
+        (&["serve", "--set", "recall.mode"], "not section.key=value"),
+        (&["serve", "--set", "recall=live"], "not section.key=value"),
         (&["jobs", "retry"], "say which jobs"),
         (&["jobs", "cancel"], "say which jobs"),
         (&["erase", "--sender", "mallory"], "say --yes"),

@@ -42,6 +42,19 @@ pub(super) struct Listed {
 }
 
 impl Listed {
+    /// The rows of a view that are meant. A state that no row can have would be an empty list, which looks
+    /// as if all were well.
+    fn of(self, view: View) -> Result<Filter, Problem> {
+        let known = view.states();
+        match &self.state {
+            Some(state) if !known.is_empty() && !known.contains(&state.as_str()) => {
+                let why = format!("state {state:?}: is one of {}", known.join(", "));
+                Err(Problem::new(StatusCode::BAD_REQUEST, why))
+            }
+            _ => self.filter(),
+        }
+    }
+
     /// The rows that are meant.
     pub(super) fn filter(self) -> Result<Filter, Problem> {
         let limit = self.limit.unwrap_or(ROWS);
@@ -101,7 +114,7 @@ pub(super) fn list(view: View) -> UtoipaMethodRouter<Admin> {
         filters: view.filters(),
     };
     listing.served(get(async move |State(admin): State<Admin>, Query(listed): Query<Listed>| {
-        let page = admin.store.page(view, &listed.filter()?).await?;
+        let page = admin.store.page(view, &listed.of(view)?).await?;
         Ok::<_, Problem>(Json(Rows::from(page)))
     }))
 }
