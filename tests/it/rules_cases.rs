@@ -24,12 +24,14 @@ fn phrases_hit_what_hides_them_and_pass_what_only_resembles_them() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Phrases, folding level, text and whether it hits: the first four items of the line's list.
+/// Phrases, folding level, text and whether it hits: the first four items of the line's list,
+/// of which the first is one phrase.
 fn case(line: &str) -> (Value, String, String, bool) {
     let (phrases, rest) = line.trim_start_matches("- [[").split_once("], ").unwrap();
     let (fold, rest) = rest.split_once(", ").unwrap();
     let mut json = serde_json::Deserializer::from_str(rest).into_iter::<String>();
     let text = json.next().unwrap().unwrap();
     let expected = rest[json.byte_offset()..].trim_start_matches(", ").starts_with("true");
+    let phrases = phrases.trim_matches('"');
     (json!([phrases]), fold.to_owned(), text, expected)
 }

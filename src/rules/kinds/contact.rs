@@ -13,7 +13,6 @@ use schemars::JsonSchema;
 
 use crate::rules::compile::{Compiler, LeafId};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, word};
-use crate::rules::file::Fold;
 use crate::rules::kinds::pattern;
 use crate::rules::yaml::{Node, Place};
 
@@ -41,43 +40,48 @@ impl FromNode for Written {
     }
 }
 
-/// Tried on the loose reading, where a messenger has one name.
+/// Tried on the loose reading, where a messenger has one name. What has to stand before and behind a
+/// contact is no part of it: the contact goes from the first group that matched to the last one.
 const PATTERNS: &[(Kind, &str)] = &[
-    (Kind::Phone, r"(?:^|[^\d])1[3-9]\d[ .-]?\d{4}[ .-]?\d{4}(?:$|[^\d])"),
-    (Kind::Phone, r"(?:^|[^\d])1[ .-][3-9](?:[ .-]\d){9}(?:$|[^\d])"),
-    (Kind::Phone, r"\+(?:\d[ ().-]{0,2}){9,14}\d"),
+    (Kind::Phone, r"(?:^|[^\d])(1[3-9]\d[ .-]?\d{4}[ .-]?\d{4})(?:$|[^\d])"),
+    (Kind::Phone, r"(?:^|[^\d])(1[ .-][3-9](?:[ .-]\d){9})(?:$|[^\d])"),
+    (Kind::Phone, r"(\+(?:\d[ ().-]{0,2}){9,14}\d)"),
     (
         Kind::Wechat,
-        r"(?:微信|wechat|weixin|卫星|(?:^|[^a-z/])[vw]x)(?:号|群|id|我|联系|搜|同号)?\s?[:：]\s?[a-z0-9][a-z0-9_-]{4,19}",
+        r"(?:(微信|wechat|weixin|卫星)|(?:^|[^a-z/])([vw]x))(?:号|群|id|我|联系|搜|同号)?\s?[:：]\s?([a-z0-9][a-z0-9_-]{4,19})",
     ),
     // `v: Value` is a line of a program; a handle behind a lone letter has digits.
     (
         Kind::Wechat,
-        r"(?:^|[^a-z/])[vw](?:号|群|id|我|联系|搜|同号)?\s?[:：]\s?(?:[a-z][a-z_-]{1,14}\d[a-z0-9_-]{2,18}|\d{6,11}(?:\D|$))",
+        r"(?:^|[^a-z/])([vw](?:号|群|id|我|联系|搜|同号)?\s?[:：]\s?)(?:([a-z][a-z_-]{1,14}\d[a-z0-9_-]{2,18})|(\d{6,11})(?:\D|$))",
     ),
     (
         Kind::Wechat,
-        r"(?:微信|wechat|weixin|(?:^|[^a-z/])[vw]x)(?:号|群|id|我|联系|搜|同号|是)?[^\w\n]{0,4}[a-z][a-z-]{0,15}[0-9_][a-z0-9_-]{2,15}",
+        r"(?:(微信|wechat|weixin)|(?:^|[^a-z/])([vw]x))(?:号|群|id|我|联系|搜|同号|是)?[^\w\n]{0,4}([a-z][a-z-]{0,15}[0-9_][a-z0-9_-]{2,15})",
     ),
     (
         Kind::Wechat,
-        r"(?:微信|wechat|weixin|(?:^|[^a-z/])[vw]x)(?:号|群|id|我|联系|搜|同号|是)?[^\w\n]{0,4}1?\d{6,11}(?:\D|$)",
+        r"(?:(微信|wechat|weixin)|(?:^|[^a-z/])([vw]x))(?:号|群|id|我|联系|搜|同号|是)?[^\w\n]{0,4}(1?\d{6,11})(?:\D|$)",
     ),
     (
         Kind::Qq,
-        r"(?:^|[^a-z])(?:q ?q|加q|q群|q裙|q号|企鹅|扣扣)(?:群|号|裙|群号)?[^\w\n]{0,4}[1-9]\d{4,10}",
+        r"(?:^|[^a-z])((?:q ?q|加q|q群|q裙|q号|企鹅|扣扣)(?:群|号|裙|群号)?[^\w\n]{0,4}[1-9]\d{4,10})",
     ),
-    (Kind::Telegram, r"(?:^|[^a-z0-9.])(?:t\.me|telegram\.me|telegram\.dog)/\+?[a-z0-9_]{3,}"),
+    (Kind::Telegram, r"(?:^|[^a-z0-9.])((?:t\.me|telegram\.me|telegram\.dog)/\+?[a-z0-9_]{3,})"),
     // Not the first half of an e-mail address.
     (
         Kind::Telegram,
-        r"(?:^|[^a-z])(?:tg|telegram|电报|飞机|飞机号)(?:号|群|id|频道)?[^\w\n]{0,4}@[a-z][a-z0-9_]{3,31}(?:[^a-z0-9_.]|\.\s|\.?$)",
+        r"(?:^|[^a-z])((?:tg|telegram|电报|飞机|飞机号)(?:号|群|id|频道)?[^\w\n]{0,4}@[a-z][a-z0-9_]{3,31})(?:[^a-z0-9_.]|\.\s|\.?$)",
     ),
-    (Kind::Telegram, r"tg://(?:resolve|join)\S+"),
-    (Kind::Whatsapp, r"(?:wa\.me|api\.whatsapp\.com|chat\.whatsapp\.com)/\S+"),
+    // Of an address what may stand in one, and not what closes the sentence.
+    (Kind::Telegram, r"(tg://(?:resolve|join)(?:[a-z0-9_?=&%./+-]*[a-z0-9_=]|\S))"),
     (
         Kind::Whatsapp,
-        r"whats\s?app[^\w\n]{0,4}(?:(?:me|us|at|on|number|no)\W{1,2}){0,3}[^\w\n]{0,4}\+?(?:\d[ ().-]{0,2}){7,14}\d",
+        r"((?:wa\.me|api\.whatsapp\.com|chat\.whatsapp\.com)/(?:[a-z0-9_?=&%./+-]*[a-z0-9_=]|\S))",
+    ),
+    (
+        Kind::Whatsapp,
+        r"(whats\s?app[^\w\n]{0,4}(?:(?:me|us|at|on|number|no)\W{1,2}){0,3}[^\w\n]{0,4}\+?(?:\d[ ().-]{0,2}){7,14}\d)",
     ),
 ];
 
@@ -87,7 +91,7 @@ impl Written {
         let wanted = |kind: Kind| self.0.0.iter().any(|w| w.value == kind || w.value == Kind::Any);
         for (kind, pattern) in PATTERNS {
             if wanted(*kind)
-                && let Err(why) = pattern::add(pattern, Fold::Aggressive, leaf, c)
+                && let Err(why) = pattern::add_marked(pattern, leaf, c)
             {
                 c.notes.mistake(at, why);
             }
@@ -133,6 +137,44 @@ mod tests {
             ("whats app me on +1-555-123-4567", "whatsapp"),
         ] {
             assert!(found(text).iter().any(|found| found == kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hit_is_the_contact_alone_and_a_phrase_spares_it() {
+        for (before, contact, behind) in [
+            ("手机 ", "138-1234-5678", "，谢谢"),
+            ("打", "1 3 8 1 2 3 4 5 6 7 8", "吧"),
+            ("call ", "+44 20 7946 0958", " now"),
+            ("加", "VX: abc_12345", "。"),
+            ("加", "VX: abc_12345_", "。"),
+            ("(", "微信：abc12345", ")"),
+            ("有事 ", "V：abc12345", " 找我"),
+            ("有事 ", "V：12345678", " 找我"),
+            ("我的", "微信 abc12345", "，谢谢"),
+            ("我的", "微信 12345678", "，谢谢"),
+            ("加 ", "VX 12345678", " 谢谢"),
+            ("进 ", "扣扣群 612345678", "!"),
+            ("see ", "t.me/official", " now"),
+            ("加", "t.me/official", "吧"),
+            ("https://", "t.me/official_1", "!"),
+            ("上 ", "TG@seller_01", ", 快"),
+            ("点 ", "tg://resolve?domain=abc", "，快"),
+            ("请看", "wa.me/15551234567", "。快"),
+            ("just ", "whats app me on 1-555-123-4567", "!"),
+        ] {
+            let text = format!("{before}{contact}{behind} {before}{contact}{behind}");
+            let judged = |more: &str| {
+                let yaml = format!(
+                    "version: 1\nrules:\n  - {{ id: x, when: {{ contact: any }}{more} }}\n"
+                );
+                let rules = load_str("contact", &yaml, Path::new("")).unwrap().rules;
+                let hits = rules.judge_text(&Text::bare(&text)).hits;
+                hits.into_iter().map(|hit| hit.text).collect::<Vec<_>>()
+            };
+            assert_eq!(judged(""), [contact, contact], "{text}");
+            let spared = judged(&format!(", unless: [{{ phrase: ['{contact}'] }}]"));
+            assert_eq!(spared, [""; 0], "{text}");
         }
     }
 

@@ -162,6 +162,7 @@ impl Builder {
 
     pub(crate) fn build(self) -> Result<Index, BuildError> {
         let (mut written, mut hidden, mut sounding) = (Vec::new(), Vec::new(), Vec::new());
+        let mut marked = Vec::new();
         for (text, whole, fold, leaves) in self.phrases {
             let symbols = Symbols::of(&text);
             let phrase = (fold != Fold::None).then(|| Phrase::new(&symbols, whole)).flatten();
@@ -169,6 +170,10 @@ impl Builder {
                 written.push(Exact { text: text.trim().to_owned(), whole, leaves });
                 continue;
             };
+            if has_marks(&text) {
+                let leaves = leaves.clone();
+                marked.push(Exact { text: text.trim().to_owned(), whole, leaves });
+            }
             let aggressive = fold == Fold::Aggressive;
             if aggressive {
                 let loose = loosen(&symbols);
@@ -190,7 +195,8 @@ impl Builder {
             hidden.push((plain.phrase.squeezed(), plain));
         }
         Ok(Index {
-            written: AsWritten::build(written)?,
+            written: AsWritten::build(written, Via::Written)?,
+            marked: AsWritten::build(marked, Via::Folded)?,
             hidden: Looks::build(hidden),
             heard: Sounds::build(sounding),
         })
@@ -200,6 +206,8 @@ impl Builder {
 /// All phrases of all rules, ready to be sought.
 pub(crate) struct Index {
     written: Option<AsWritten>,
+    /// Phrases with punctuation, which the search by looks takes for the end of a sentence or leaves out.
+    marked: Option<AsWritten>,
     hidden: Option<Looks>,
     heard: Option<Sounds>,
 }
@@ -208,8 +216,8 @@ impl Index {
     /// Reports every phrase found and where.
     pub(crate) fn find(&self, reading: &Reading<'_>, found: &mut Findings) {
         let text = reading.written();
-        if let Some(written) = &self.written {
-            written.find(text, found);
+        for phrases in self.written.iter().chain(&self.marked) {
+            phrases.find(text, found);
         }
         let Some(hidden) = &self.hidden else { return };
         let symbols = reading.symbols();
@@ -236,9 +244,16 @@ impl Index {
     }
 }
 
+/// Whether a phrase holds what is neither letter nor space.
+fn has_marks(phrase: &str) -> bool {
+    phrase.chars().any(|c| !c.is_alphanumeric() && !c.is_whitespace())
+}
+
 /// Phrases sought in the text as it is written.
 struct AsWritten {
     automaton: AhoCorasick,
+    /// As folded, they do not tell upper from lower case.
+    via: Via,
     phrases: Vec<Exact>,
 }
 
@@ -249,12 +264,14 @@ struct Exact {
 }
 
 impl AsWritten {
-    fn build(phrases: Vec<Exact>) -> Result<Option<Self>, BuildError> {
+    fn build(phrases: Vec<Exact>, via: Via) -> Result<Option<Self>, BuildError> {
         if phrases.is_empty() {
             return Ok(None);
         }
-        let automaton = AhoCorasick::new(phrases.iter().map(|phrase| &phrase.text))?;
-        Ok(Some(Self { automaton, phrases }))
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(via != Via::Written)
+            .build(phrases.iter().map(|phrase| &phrase.text))?;
+        Ok(Some(Self { automaton, via, phrases }))
     }
 
     fn find(&self, text: &str, found: &mut Findings) {
@@ -265,7 +282,7 @@ impl AsWritten {
                 continue;
             }
             for leaf in &phrase.leaves {
-                found.add(*leaf, Span { start, end, via: Via::Written });
+                found.add(*leaf, Span { start, end, via: self.via });
             }
         }
     }

@@ -10,6 +10,8 @@
 //! and does not tell upper from lower case.
 
 use std::collections::BTreeMap;
+use std::iter;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, BuildError};
 use regex::{Regex, RegexBuilder};
@@ -68,6 +70,14 @@ pub(super) fn add(
     Ok(())
 }
 
+/// The same for an expression of our own, sought in the loosest reading, whose groups mark what it
+/// finds: from the first that matched to the last one.
+pub(super) fn add_marked(pattern: &str, leaf: LeafId, c: &mut Compiler<'_>) -> Result<(), String> {
+    let entry = build(pattern, Fold::Aggressive, leaf)?;
+    c.patterns.entries.push(Entry { marked: true, ..entry });
+    Ok(())
+}
+
 /// The expression, and what a text has to hold for it to match.
 fn build(pattern: &str, fold: Fold, leaf: LeafId) -> Result<Entry, String> {
     if pattern.len() > MAX_PATTERN_BYTES {
@@ -92,7 +102,7 @@ fn build(pattern: &str, fold: Fold, leaf: LeafId) -> Result<Entry, String> {
     let hir = hir.map_err(|error| error.to_string())?;
     let gate = without_word_edges(&hir).and_then(|wider| limited(&wider.to_string(), false).ok());
     let (needles, digits) = (needles(&hir, folded), least_digits(&hir));
-    Ok(Entry { regex, gate, needles, digits, fold, leaf })
+    Ok(Entry { regex, marked: false, gate, needles, digits, fold, leaf })
 }
 
 fn limited(pattern: &str, case_insensitive: bool) -> Result<Regex, regex::Error> {
@@ -117,6 +127,8 @@ fn folded_literals(pattern: &str) -> String {
 /// A compiled expression.
 pub(crate) struct Entry {
     regex: Regex,
+    /// Its groups mark what is found.
+    marked: bool,
     /// A wider expression that is tried first, where that is much the cheaper one.
     gate: Option<Regex>,
     needles: Option<Vec<String>>,
@@ -124,6 +136,25 @@ pub(crate) struct Entry {
     digits: usize,
     fold: Fold,
     leaf: LeafId,
+}
+
+impl Entry {
+    /// Where it matches, from left to right.
+    fn hits<'a>(&'a self, text: &'a str) -> Box<dyn Iterator<Item = Range<usize>> + 'a> {
+        if !self.marked {
+            return Box::new(self.regex.find_iter(text).map(|hit| hit.range()));
+        }
+        let mut from = 0;
+        Box::new(iter::from_fn(move || {
+            let captures = self.regex.captures_at(text, from)?;
+            let mut groups = captures.iter().skip(1).flatten().map(|group| group.range());
+            let first = groups.next()?;
+            let end = groups.last().map_or(first.end, |last| last.end);
+            // What stands between two hits bounds both of them.
+            from = end;
+            Some(first.start..end)
+        }))
+    }
 }
 
 /// Collects expressions while rules are compiled.
@@ -231,10 +262,10 @@ impl Index {
             if entry.gate.as_ref().is_some_and(|gate| !gate.is_match(text)) {
                 continue;
             }
-            for hit in entry.regex.find_iter(text).take(MAX_MATCHES) {
+            for hit in entry.hits(text).take(MAX_MATCHES) {
                 let (start, end) = match folded {
-                    Some(folded) => folded.original(hit.start(), hit.end()),
-                    None => (hit.start(), hit.end()),
+                    Some(folded) => folded.original(hit.start, hit.end),
+                    None => (hit.start, hit.end),
                 };
                 if start < end {
                     found.add(entry.leaf, Span { start, end, via });
