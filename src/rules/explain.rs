@@ -75,6 +75,7 @@ fn explained(hit: Hit, rule: &CompiledRule, text: &Text, findings: &Findings) ->
             taken.retain(|step| !PHRASES_ONLY.contains(step));
             taken
         }
+        Some(Via::Folded | Via::Signs) => needed_steps(&hit.text, &rule.phrases),
         _ => steps(&hit.text),
     };
     match via {
@@ -89,18 +90,51 @@ fn explained(hit: Hit, rule: &CompiledRule, text: &Text, findings: &Findings) ->
     ExplainedHit { hit, steps: taken, places }
 }
 
+/// The steps that lead from a text to one of these phrases: what is written in the phrase itself, such
+/// as the spaces between its words, none of them had to take away.
+fn needed_steps(written: &str, phrases: &[String]) -> Vec<&'static str> {
+    if phrases.iter().any(|phrase| phrase.trim() == written) {
+        return Vec::new();
+    }
+    let shown = |text: &str, letters_only: bool| -> String {
+        let symbols = Symbols::of(text);
+        let row = symbols.row.iter().filter(|symbol| !letters_only || symbol.is_letter());
+        row.map(|symbol| symbol.fold.shown).collect()
+    };
+    let is_one = |letters_only: bool| {
+        let shown_here = shown(written, letters_only);
+        phrases.iter().any(|phrase| shown(phrase.trim(), letters_only) == shown_here)
+    };
+    let mut taken = steps(written);
+    if is_one(false) {
+        taken.retain(|step| !PHRASES_ONLY.contains(step));
+    } else if is_one(true) {
+        taken.retain(|step| !matches!(*step, "repeats" | "digits and signs as letters"));
+    }
+    taken
+}
+
 /// What held a rule back.
 fn why_not(rule: &CompiledRule, text: &Text, findings: &Findings) -> Option<String> {
-    let covered = |span: &Span| text.as_str()[span.start..span.end].to_owned();
-    if let Some(span) = findings.spared(rule.fold, &rule.id).next() {
-        return Some(format!("`{}` is let through by an operator", covered(&span)));
-    }
-    let spared: Vec<Span> = rule.unless.iter().flat_map(|leaf| findings.of(*leaf)).collect();
-    if let Some(span) = spared.first() {
-        let covered = covered(span);
-        return Some(format!("`{covered}` is an exception (`unless`)"));
-    }
     let subject = Subject { text, message: None };
+    let unless: Vec<Span> = rule.unless.iter().flat_map(|leaf| findings.of(*leaf)).collect();
+    let allowed: Vec<Span> = findings.spared(rule.fold, &rule.id).collect();
+    // What is spared is worth a word only where there was something to spare.
+    if let Truth::Yes(hits) = rule.when.holds(subject, findings, &[]) {
+        let covering = |spared: &[Span]| {
+            let covers = |span: &&Span| {
+                hits.iter().any(|hit| span.start <= hit.start && hit.end <= span.end)
+            };
+            spared.iter().find(covers).map(|span| text.as_str()[span.start..span.end].to_owned())
+        };
+        if let Some(covered) = covering(&allowed) {
+            return Some(format!("`{covered}` is let through by an operator"));
+        }
+        if let Some(covered) = covering(&unless) {
+            return Some(format!("`{covered}` is an exception (`unless`)"));
+        }
+    }
+    let spared = [unless, allowed].concat();
     if rule.when.holds(subject, findings, &spared) == Truth::Open {
         return Some("a text alone does not tell: it asks for the message and its sender".into());
     }
@@ -135,4 +169,40 @@ fn nearest_phrase(rule: &CompiledRule, text: &Text) -> Option<String> {
 
 fn pairs(text: &str) -> HashSet<(char, char)> {
     text.chars().zip(text.chars().skip(1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::rules::load_str;
+
+    fn explain(text: &str) -> (Vec<&'static str>, String) {
+        let yaml = "version: 1\nrules:\n  - { id: x, when: { keyword: [free crypto, 免費, 加微信] }, \
+                    unless: [{ phrase: [加微信支付, 微信支付] }] }\n";
+        let rules = load_str("explain", yaml, Path::new("")).unwrap().rules;
+        let rule = rules.explain(&Text::bare(text)).rules.remove(0);
+        (rule.hits.into_iter().flat_map(|hit| hit.steps).collect(), rule.miss.unwrap_or_default())
+    }
+
+    #[test]
+    fn only_steps_that_the_match_needed_are_named() {
+        for (text, expected) in [
+            ("get free crypto now", vec![]),
+            ("get FREE crypto now", vec!["case"]),
+            ("f.ree crypto", vec!["separators"]),
+            ("freee crypto", vec!["separators", "repeats"]),
+            ("免費", vec![]),
+            ("免费", vec![]),
+        ] {
+            assert_eq!(explain(text).0, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exception_is_named_only_where_it_cancelled_a_hit() {
+        assert_eq!(explain("加微信支付").1, "`加微信支付` is an exception (`unless`)");
+        assert!(!explain("微信支付 hello").1.contains("unless"));
+    }
 }
