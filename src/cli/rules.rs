@@ -90,10 +90,13 @@ const FINDING: [&str; 7] = ["file", "line", "column", "level", "message", "help"
 
 fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
     let mut findings: Vec<(Level, Diagnostic)> = Vec::new();
-    let mut fine = Vec::new();
+    let (mut fine, mut unusable) = (Vec::new(), Vec::new());
     for file in files {
         let checked = rules::check(rules::load(file));
         let failed = checked.findings.iter().any(|(level, _)| *level == Level::Example);
+        if checked.rules.is_none() {
+            unusable.push(file);
+        }
         fine.extend(checked.rules.filter(|_| !failed).map(|rules| (file, rules)));
         findings.extend(checked.findings);
     }
@@ -103,6 +106,12 @@ fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
         for (level, diagnostic) in &findings {
             let level = if *level == Level::Warning { "warning" } else { "error" };
             output::line(format_args!("{level}: {diagnostic}"));
+        }
+        for file in unusable {
+            let path = file.display();
+            output::line(format_args!(
+                "{path}: because of these errors its examples were not run, and warnings are not shown"
+            ));
         }
         for (file, rules) in &fine {
             let count = rules.summaries().len();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::diagnostic::did_you_mean;
+use super::diagnostic::{any_of, did_you_mean, near_name};
 use super::yaml::{Key, Node, Place, Value};
 
 /// Something to say about a place in the rules file.
@@ -197,12 +197,21 @@ pub(crate) fn field<T: FromNode>(
     }
 }
 
-/// Notes every field that is not one of the valid ones.
-pub(crate) fn refuse_unknown(what: &str, node: &Node, valid: &[&str], notes: &mut Notes) {
+/// Notes every field that is not one of the valid ones, each with whether it has to be there. Of names
+/// that are equally near one that is missing was probably meant, and hardly one that is there already.
+pub(crate) fn refuse_unknown(what: &str, node: &Node, valid: &[(&str, bool)], notes: &mut Notes) {
     let Value::Map(fields) = &node.value else { return };
+    let mut likely = valid.to_vec();
+    likely.sort_by_key(|(name, needed)| {
+        let there = fields.iter().any(|(key, _)| key.name == *name);
+        (there, !needed)
+    });
+    let likely: Vec<&str> = likely.into_iter().map(|(name, _)| name).collect();
+    let valid: Vec<&str> = valid.iter().map(|(name, _)| *name).collect();
     for (key, _) in fields.iter().filter(|(key, _)| !valid.contains(&key.name.as_str())) {
         let message = format!("{what} has no `{}`", key.name);
-        notes.mistake_with(key.at, message, did_you_mean(&key.name, valid));
+        let help = near_name(&key.name, &likely).unwrap_or_else(|| any_of(&valid));
+        notes.mistake_with(key.at, message, help);
     }
 }
 
@@ -224,7 +233,15 @@ macro_rules! written {
                 notes: &mut $crate::rules::decode::Notes,
             ) -> Option<Self> {
                 $crate::rules::decode::map_of($what, node, notes)?;
-                $crate::rules::decode::refuse_unknown($what, node, &[$($key),*], notes);
+                $crate::rules::decode::refuse_unknown(
+                    $what,
+                    node,
+                    &[$((
+                        $key,
+                        <$type as $crate::rules::decode::FromNode>::absent().is_none(),
+                    )),*],
+                    notes,
+                );
                 $(let $field = $crate::rules::decode::field($what, node, $key, notes);)*
                 Some(Self { $($field: $field?,)* })
             }

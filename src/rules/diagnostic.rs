@@ -103,14 +103,20 @@ pub(super) fn whole_file(file: &str, message: &str) -> Diagnostic {
 
 /// Of the valid names, the one that was probably meant, else all of them.
 pub(super) fn did_you_mean(written: &str, valid: &[&str]) -> String {
-    let near = |name: &&&str| strsim::damerau_levenshtein(written, name);
-    match valid.iter().min_by_key(near) {
-        Some(name) if near(&name) <= 1 + written.chars().count() / 4 => {
-            format!("did you mean `{name}`?")
-        }
-        Some(_) => format!("valid here: {}", valid.join(", ")),
-        None => String::new(),
-    }
+    near_name(written, valid).unwrap_or_else(|| any_of(valid))
+}
+
+/// The question whether a name was meant that is nearly the one written; of several the first.
+pub(super) fn near_name(written: &str, valid: &[&str]) -> Option<String> {
+    let distance = |name: &&&str| strsim::damerau_levenshtein(written, name);
+    let name = valid.iter().min_by_key(distance)?;
+    let near = distance(&name) <= 1 + written.chars().count() / 4;
+    near.then(|| format!("did you mean `{name}`?"))
+}
+
+/// All valid names, where there are any.
+pub(super) fn any_of(valid: &[&str]) -> String {
+    if valid.is_empty() { String::new() } else { format!("valid here: {}", valid.join(", ")) }
 }
 
 #[cfg(test)]

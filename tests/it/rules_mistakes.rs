@@ -46,6 +46,14 @@ overrides:
 }
 
 #[test]
+fn a_key_that_is_missing_is_the_one_that_was_meant() {
+    let yaml = "version: 1\nrules:\n  - id: x\n    whn: { keyword: [x] }\n";
+    let shown = rules::load_str("rules.yaml", yaml, Path::new("")).unwrap_err().to_string();
+    assert!(shown.contains("a rule lacks `when`"), "{shown}");
+    assert!(shown.contains("did you mean `when`?") && !shown.contains("`why`"), "{shown}");
+}
+
+#[test]
 fn what_silently_disables_a_rule_is_warned_of() {
     let yaml = "\
 version: 1

@@ -100,6 +100,9 @@ async fn rows_stand_under_their_columns() {
     assert_eq!(code, Some(78));
     assert!(out.starts_with("file,line,column,level,message,help,excerpt\n"), "{out}");
     assert!(out.contains(",'- ids: x\n") && !out.contains(",- "), "{out}");
+    let (code, out, _) = quell(&["rules", "check", "bad.yaml"], home.folder.path()).await;
+    assert_eq!(code, Some(78));
+    assert!(out.contains("bad.yaml: because of these errors its examples were not run"), "{out}");
 }
 
 #[tokio::test]
