@@ -9,7 +9,7 @@ use super::file::Fold;
 use super::findings::{Findings, Span, Via};
 use super::phrase::Phrase;
 use crate::model::{Hit, Mode, RuleId, Text, Verdict};
-use crate::text::{Squeezed, Symbols, loose_steps, steps};
+use crate::text::{Squeezed, Symbol, Symbols, loose_steps, steps};
 
 /// What every rule has to say about a text.
 #[derive(Clone, Debug)]
@@ -96,20 +96,22 @@ fn needed_steps(written: &str, phrases: &[String]) -> Vec<&'static str> {
     if phrases.iter().any(|phrase| phrase.trim() == written) {
         return Vec::new();
     }
-    let shown = |text: &str, letters_only: bool| -> String {
-        let symbols = Symbols::of(text);
-        let row = symbols.row.iter().filter(|symbol| !letters_only || symbol.is_letter());
-        row.map(|symbol| symbol.fold.shown).collect()
+    let is_one = |of: fn(&Symbol) -> Option<char>| {
+        let read = |text: &str| Symbols::of(text).row.iter().filter_map(of).collect::<Vec<char>>();
+        let here = read(written);
+        phrases.iter().any(|phrase| read(phrase.trim()) == here)
     };
-    let is_one = |letters_only: bool| {
-        let shown_here = shown(written, letters_only);
-        phrases.iter().any(|phrase| shown(phrase.trim(), letters_only) == shown_here)
-    };
+    // As they are shown first, then by their classes: `0` and `o` have the same.
     let mut taken = steps(written);
-    if is_one(false) {
-        taken.retain(|step| !PHRASES_ONLY.contains(step));
-    } else if is_one(true) {
-        taken.retain(|step| !matches!(*step, "repeats" | "digits and signs as letters"));
+    let mut drop = |needless: &[&str]| taken.retain(|step| !needless.contains(step));
+    if is_one(|symbol| Some(symbol.fold.shown)) {
+        drop(PHRASES_ONLY);
+    } else if is_one(|symbol| {
+        Some(if symbol.is_letter() { symbol.fold.class } else { symbol.fold.shown })
+    }) {
+        drop(&["separators", "repeats", "split over lines or elements"]);
+    } else if is_one(|symbol| symbol.is_letter().then_some(symbol.fold.class)) {
+        drop(&["repeats"]);
     }
     taken
 }
@@ -191,6 +193,8 @@ mod tests {
         for (text, expected) in [
             ("get free crypto now", vec![]),
             ("get FREE crypto now", vec!["case"]),
+            ("FREE crypt0", vec!["case", "digits and signs as letters"]),
+            ("free-crypto", vec!["separators"]),
             ("f.ree crypto", vec!["separators"]),
             ("freee crypto", vec!["separators", "repeats"]),
             ("免費", vec![]),
