@@ -84,7 +84,8 @@ impl From<Kind> for AllowanceKind {
     }
 }
 
-const COLUMNS: [&str; 7] = ["id", "kind", "value", "rule", "note", "by", "at"];
+const SHOWN: [&str; 7] = ["id", "kind", "value", "rule", "note", "by", "at_iso"];
+const COLUMNS: [&str; 8] = ["id", "kind", "value", "rule", "note", "by", "at", "at_iso"];
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (What::Sender(Allow { reach, .. })
@@ -113,8 +114,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             What::Sender(allow) => make(AllowanceKind::Sender, allow).await?,
             What::Phrase(allow) => make(AllowanceKind::Phrase, allow).await?,
             What::List { format, .. } => {
-                let rows = target.allowances().await?;
-                listing::print(&rows, *format, &Columns::of(&COLUMNS))?;
+                let rows = listing::with_iso(target.allowances().await?);
+                listing::print(&rows, *format, &Columns::named(&SHOWN, &COLUMNS))?;
                 ExitCode::SUCCESS
             }
             What::Remove { kind, id, .. } => {

@@ -89,6 +89,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
+/// How far a backfill has come.
+fn progress(id: i64, row: &Value) -> String {
+    let at = row["next_seq"].as_u64().filter(|seq| *seq > 0);
+    format!(
+        "backfill {id}: {} pages, at {}; {} messages were missed, {} to be recalled{}",
+        row["pages"],
+        at.map_or_else(|| "the newest".to_owned(), |seq| format!("sequence {seq}")),
+        row["recorded"],
+        row["recalls"],
+        row["reason"].as_str().map(|why| format!("; {why}")).unwrap_or_default(),
+    )
+}
+
 fn is_locked(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Error::Locked { .. }))
 }
@@ -118,15 +131,10 @@ impl Reader {
             if row["state"] != "running" {
                 break row;
             }
-            let at = row["next_seq"].as_u64().filter(|seq| *seq > 0);
-            line.show(format_args!(
-                "backfill {id}: {} pages, at {}; {} messages were missed, {} to be recalled{}",
-                row["pages"],
-                at.map_or_else(|| "the newest".to_owned(), |seq| format!("sequence {seq}")),
-                row["recorded"],
-                row["recalls"],
-                row["reason"].as_str().map(|why| format!("; {why}")).unwrap_or_default(),
-            ));
+            // Before its first page there is nothing to say, but for why it does not come.
+            if row["pages"] != 0 || row["reason"].is_string() {
+                line.show(progress(id, &row));
+            }
             tokio::select! {
                 () = tokio::time::sleep(TICK) => {}
                 _ = &mut interrupted => {
@@ -145,7 +153,8 @@ impl Reader {
                 }
             }
         };
-        line.end();
+        // The list says it all, and what was said on the way is behind it.
+        line.clear();
         let failed = row["state"] != "done";
         listing::print(&[row], args.format, &columns())?;
         Ok(if failed { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })

@@ -61,10 +61,10 @@ pub fn erase(args: &EraseArgs) -> Result<ExitCode> {
     }
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;
-        let mut line = LiveLine::new(true);
+        let mut line = LiveLine::on_terminal();
         let said = target.erase(&args.sender, |done| line.show(format_args!("{done} messages")));
         let said = said.await;
-        line.end();
+        line.clear();
         target.close().await;
         let said = said?;
         output::note(format_args!(
@@ -89,12 +89,12 @@ pub fn prune(args: &PruneArgs) -> Result<ExitCode> {
     };
     on_runtime(async {
         let target = args.reach.target(&loaded.config).await?;
-        let mut line = LiveLine::new(true);
+        let mut line = LiveLine::on_terminal();
         let show = |done: crate::store::Pruned| {
             line.show(format_args!("{} texts, {} rows", done.texts, done.rows));
         };
         let said = target.prune(app::days(&loaded.config), show).await;
-        line.end();
+        line.clear();
         target.close().await;
         let said = said?;
         output::note(format_args!("pruned {} texts and {} rows", said["texts"], said["rows"]));

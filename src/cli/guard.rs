@@ -53,8 +53,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let target = reach.target(&loaded.config).await?;
         let code = match &args.what {
             What::List { format, .. } => {
-                let columns = Columns::of(&["rule", "at", "why"]);
-                listing::print(&target.tripped().await?, *format, &columns)?;
+                let rows = listing::with_iso(target.tripped().await?);
+                let columns =
+                    Columns::named(&["rule", "at_iso", "why"], &["rule", "at", "at_iso", "why"]);
+                listing::print(&rows, *format, &columns)?;
                 ExitCode::SUCCESS
             }
             What::Reset { rule, .. } if target.reset_rule(rule).await? => {

@@ -6,6 +6,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::output;
+use super::since::iso_to_the_millisecond;
+use crate::model::Timestamp;
 use crate::store::Column;
 
 /// How a list is printed.
@@ -32,11 +34,28 @@ impl<'a> Columns<'a> {
         Self { table: all, all: all.to_vec() }
     }
 
+    /// The same of a list that is no view.
+    #[must_use]
+    pub fn named(table: &'a [&'a str], all: &'a [&'a str]) -> Self {
+        Self { table, all: all.to_vec() }
+    }
+
     /// A table shows some, which people look for; CSV holds all, in the order of the view.
     #[must_use]
     pub fn some(table: &'a [&'a str], all: &[Column]) -> Self {
         Self { table, all: all.iter().map(|column| column.name).collect() }
     }
+}
+
+/// Gives rows with a moment `at` its twin that people can read, as views have it.
+#[must_use]
+pub fn with_iso(mut rows: Vec<Value>) -> Vec<Value> {
+    for row in &mut rows {
+        if let Some(at) = row["at"].as_i64() {
+            row["at_iso"] = iso_to_the_millisecond(Timestamp(at)).into();
+        }
+    }
+    rows
 }
 
 /// Prints rows, which are objects. A list without rows has its columns all the same.
@@ -141,6 +160,13 @@ mod tests {
             "b,a,c\n-5,'=1+1,\"say \"\"hi\"\", all\"\n,'@x,'-x\n"
         );
         assert_eq!(csv(&[], &columns).unwrap(), "b,a,c\n");
+    }
+
+    #[test]
+    fn a_moment_has_a_twin_that_people_can_read() {
+        let rows = with_iso(vec![json!({"at": 1_012, "rule": "r"}), json!({"rule": "r"})]);
+        assert_eq!(rows[0]["at_iso"], "1970-01-01T00:00:01.012Z");
+        assert_eq!(rows[1], json!({"rule": "r"}));
     }
 
     #[test]

@@ -92,6 +92,13 @@ impl LiveLine {
         }
     }
 
+    /// Takes the last text away, where what came of it is told otherwise.
+    pub fn clear(&mut self) {
+        if self.wanted && self.terminal && self.shown > 0 {
+            quiet_on_broken_pipe(write!(io::stderr().lock(), "\r\x1b[2K"));
+        }
+    }
+
     /// Leaves the last text standing.
     pub fn end(&mut self) {
         if self.wanted && self.terminal && self.shown > 0 {

@@ -14,7 +14,7 @@ use super::since::{Since, iso};
 use super::{FINDINGS, on_runtime, output};
 use crate::backtest::grouped;
 use crate::model::{Clock, SystemClock, Timestamp};
-use crate::store::PlanId;
+use crate::store::{Filter, PlanId, View};
 use crate::sweep::{Asked, Sequences};
 
 /// Recall messages after the fact: plan, look, apply
@@ -96,8 +96,13 @@ async fn act(args: &Args, target: &Target) -> Result<ExitCode> {
         Some(plan) => target.plan(plan).await?,
         None => target.make_plan(&args.asked()).await?,
     };
-    args.print(&plan)?;
     let number = plan["plan_id"].as_i64().unwrap_or(0);
+    let can_apply = plan["state"] == "planned" && plan["recallable"] != 0;
+    let unseen = is_unseen(&plan, target).await?;
+    if args.yes && can_apply {
+        return args.apply(number, &plan, unseen, target).await;
+    }
+    args.print(&plan, unseen)?;
     if args.yes && plan["state"] == "cancelled" {
         output::note(format_args!(
             "plan {number} was cancelled: nothing of it is recalled any more"
@@ -119,14 +124,46 @@ async fn act(args: &Args, target: &Target) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let applied = target.apply_plan(number).await?;
+    tell_applied(number, &applied);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell_applied(number: PlanId, applied: &Value) {
     let count = grouped(applied["recallable"].as_u64().unwrap_or(0));
     output::note(format_args!(
         "plan {number}: {count} recalls go out behind live traffic; how it stands: quell recall --plan {number}"
     ));
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a plan names sequences of a group or topic of which nothing was ever recorded: Chat may know
+/// it, or its id is wrong.
+async fn is_unseen(plan: &Value, target: &Target) -> Result<bool> {
+    let asked = &plan["asked"];
+    if asked["seq"].is_null() {
+        return Ok(false);
+    }
+    let word = |name: &str| asked[name].as_str().map(str::to_owned);
+    let (group, topic) = (word("group"), word("topic"));
+    let filter = Filter { group, topic, limit: 1, ..Filter::default() };
+    Ok(target.page(View::Messages, &filter).await?.0.is_empty())
 }
 
 impl Args {
+    /// Applies a plan unasked, and prints it as it stands then.
+    async fn apply(
+        &self,
+        number: PlanId,
+        plan: &Value,
+        unseen: bool,
+        target: &Target,
+    ) -> Result<ExitCode> {
+        let applied = target.apply_plan(number).await;
+        // Where that failed the plan is there all the same.
+        self.print(applied.as_ref().unwrap_or(plan), unseen)?;
+        tell_applied(number, &applied?);
+        Ok(ExitCode::SUCCESS)
+    }
+
     fn asked(&self) -> Asked {
         Asked {
             group: self.group.clone(),
@@ -140,16 +177,24 @@ impl Args {
         }
     }
 
-    fn print(&self, plan: &Value) -> Result<()> {
+    fn print(&self, plan: &Value, unseen: bool) -> Result<()> {
         match self.format {
-            Format::Table => output::text(&text(plan)),
-            Format::Json => output::line(serde_json::to_string_pretty(plan)?),
+            Format::Table => output::text(&text(plan, unseen)),
+            Format::Json => {
+                output::line(serde_json::to_string_pretty(plan)?);
+                if unseen {
+                    output::note(UNSEEN);
+                }
+            }
         }
         Ok(())
     }
 }
 
-fn text(plan: &Value) -> String {
+/// What is said of a plan for a group that quell knows nothing of.
+const UNSEEN: &str = "no message of this group or topic was ever recorded: is its id right?";
+
+fn text(plan: &Value, unseen: bool) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         writeln!(out, "{name:<12}{value}").expect("a string takes what is written");
@@ -169,6 +214,9 @@ fn text(plan: &Value) -> String {
     line("rules", plan["rules_version"].as_str().unwrap_or_default().to_owned());
     line("messages", number("messages"));
     line("groups", number("groups"));
+    if unseen {
+        line("  note", UNSEEN.to_owned());
+    }
     line("recallable", number("recallable"));
     for (why, count) in plan["obstacles"].as_object().into_iter().flatten() {
         line("  not", format!("{}: {why}", grouped(count.as_u64().unwrap_or(0))));

@@ -63,6 +63,13 @@ pub fn iso(at: Timestamp) -> String {
     moment.to_string()
 }
 
+/// The same to the millisecond, as the twins in views are written.
+#[must_use]
+pub fn iso_to_the_millisecond(at: Timestamp) -> String {
+    let moment = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or_default();
+    format!("{moment:.3}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +84,8 @@ mod tests {
         ] {
             assert_eq!(iso(moment(text).unwrap()), text);
         }
+        assert_eq!(iso_to_the_millisecond(Timestamp(1_000)), "1970-01-01T00:00:01.000Z");
+        assert_eq!(iso_to_the_millisecond(Timestamp(1_012)), "1970-01-01T00:00:01.012Z");
     }
 
     #[test]

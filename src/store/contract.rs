@@ -813,9 +813,11 @@ pub(super) async fn what_was_never_recorded_can_be_meant(store: &dyn Store) {
     };
     let meant = store.meant(&which, 9).await.unwrap();
     assert_eq!(
-        (meant[0].sent_at, meant[1].sent_at),
+        (Some(meant[0].sent_at), meant[1].sent_at),
         (planned[1].sent_at, NOW.after(Duration::from_mins(1)))
     );
+    // That is no moment at which it was sent, and is not shown as one.
+    assert_eq!((planned[0].sent_at, planned[2].sent_at), (None, None));
     store.apply(&By::new("ada", NOW), plan).await.unwrap();
     store.step(plan, 9, NOW).await.unwrap();
     let recalls = rows(store, View::Recalls).await;

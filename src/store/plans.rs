@@ -115,7 +115,8 @@ pub struct PlannedMessage {
     pub conversation: Arc<Conversation>,
     pub msg_seq: MsgSeq,
     pub sender: String,
-    pub sent_at: Timestamp,
+    /// `None` where it was never recorded.
+    pub sent_at: Option<Timestamp>,
     /// As recorded; empty where it was not.
     pub text: String,
     pub obstacle: Option<String>,

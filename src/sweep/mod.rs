@@ -136,8 +136,9 @@ pub struct ShownMessage {
     pub msg_seq: MsgSeq,
     /// Empty where the message was never recorded.
     pub sender: String,
-    #[schema(value_type = i64)]
-    pub sent_at: Timestamp,
+    /// Null where the message was never recorded.
+    #[schema(value_type = Option<i64>)]
+    pub sent_at: Option<Timestamp>,
     /// Its beginning.
     pub text: String,
     /// Why it will not be recalled, if so.

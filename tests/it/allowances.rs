@@ -98,6 +98,8 @@ async fn the_command_works_with_and_without_a_daemon() {
     app.stop().await;
     let (code, _, err) = said(&home, None, &["allow", "phrase", "odd", "--rule", "curious"]).await;
     assert_eq!((code, err.trim()), (Some(0), "phrase 2 is let through"), "{err}");
+    let (_, out, _) = said(&home, None, &["allow", "list"]).await;
+    assert!(out.contains("at_iso") && out.contains('Z'), "{out}");
     let (_, out, _) = said(&home, None, &["allow", "list", "--format", "json"]).await;
     let rows: Vec<Value> = serde_json::from_str(&out).unwrap();
     assert_eq!((&rows[0]["value"], &rows[1]["rule"]), (&json!("mallory"), &json!("curious")));

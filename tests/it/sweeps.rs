@@ -308,6 +308,14 @@ async fn the_command_plans_asks_and_applies() {
     assert_eq!(code, Some(0), "{said}");
     let plan: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&plan["messages"], &plan["asked"]["seq"]), (&json!(4), &json!("5,7,10-11")));
+    assert_eq!((&plan["state"], &plan["samples"][0]["sent_at"]), (&json!("applied"), &Value::Null));
+    assert!(said.contains("no message of this group or topic was ever recorded"), "{said}");
+    let (_, shown, _) = run(&["--group", "nosuch", "--seq", "5"]).await;
+    assert!(shown.contains("note      no message of this group or topic was ever"), "{shown}");
+    let row = shown.lines().find(|line| line.contains("nosuch/5")).unwrap();
+    assert_eq!(row.trim(), "nosuch/5");
+    let (_, shown, _) = run(&["--group", "g", "--seq", "5"]).await;
+    assert!(shown.contains("g/5") && !shown.contains("  note"), "{shown}");
     let app = home.start(&[]).await;
     app.drain().await;
     assert_eq!(recalled(&home), keys(["g/1", "g/2", "g/3", "new/5", "new/7", "new/10", "new/11"]));

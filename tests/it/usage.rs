@@ -66,8 +66,8 @@ async fn lists_without_rows_have_their_columns() {
     }
     for (args, header) in [
         (["jobs", "list"], "group_id,topic_id,msg_seq,sender,state,"),
-        (["guard", "list"], "rule,at,why\n"),
-        (["allow", "list"], "id,kind,value,rule,note,by,at\n"),
+        (["guard", "list"], "rule,at,at_iso,why\n"),
+        (["allow", "list"], "id,kind,value,rule,note,by,at,at_iso\n"),
         (["review", "list"], "group_id,topic_id,msg_seq,sender,verdict,"),
         (["review", "precision"], "rule,right,wrong,precision\n"),
     ] {

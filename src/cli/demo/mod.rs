@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use self::report::Report;
+use self::report::{Queue, Report};
 use super::{FINDINGS, logging, output};
 use crate::app::App;
 use crate::config::{Config, Log};
@@ -34,7 +34,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// Runs a simulated Chat, the daemon on an SQLite file, and made-up chat traffic: real callbacks over
 /// loopback HTTP on free ports, answered by real recalls. At the end, three independent records are
 /// compared (what was sent, what the store holds, what the simulated Chat was asked to do) and reported;
-/// the exit code is 1 if quell broke a promise. Ctrl-C ends the traffic, a second Ctrl-C the demo.
+/// the exit code is 1 if quell broke a promise, or if that could not be seen. Ctrl-C ends the traffic, a
+/// second Ctrl-C the demo, before all was recalled and so without a look at whether it was.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quell demo                                        until Ctrl-C, with a dashboard to look at
@@ -80,7 +81,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         output::line(&report);
     }
-    let kept = report.breaches().is_empty();
+    let kept = report.breaches().is_empty() && report.is_whole();
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
 
@@ -109,8 +110,8 @@ async fn demo(args: &Args) -> Result<Report> {
     watch(args, &app, &sim, &traffic, began).await;
     let seconds = began.elapsed().as_secs_f64();
     let (_, records) = traffic.stop().await;
-    let drained = drain(&app).await;
-    let report = Report::compare(app.store().as_ref(), &sim, &records, seconds, drained).await?;
+    let queue = drain(&app).await;
+    let report = Report::compare(app.store().as_ref(), &sim, &records, seconds, queue).await?;
     app.stop().await;
     sim.shutdown().await;
     Ok(report)
@@ -195,8 +196,8 @@ async fn watch(args: &Args, app: &App, sim: &Sim, traffic: &Traffic, began: Inst
     line.end();
 }
 
-/// Waits until no recall waits any more. Answers whether that came to pass.
-async fn drain(app: &App) -> bool {
+/// Waits until no recall waits any more. Answers what came of it.
+async fn drain(app: &App) -> Queue {
     let drained = async {
         let unfinished = || app.store().unfinished_by_state();
         // Where it cannot be read, nothing is known to be done.
@@ -208,7 +209,9 @@ async fn drain(app: &App) -> bool {
         }
     };
     tokio::select! {
-        done = tokio::time::timeout(DRAIN, drained) => done.is_ok(),
-        _ = tokio::signal::ctrl_c() => false,
+        done = tokio::time::timeout(DRAIN, drained) => {
+            if done.is_ok() { Queue::Empty } else { Queue::Waits }
+        }
+        _ = tokio::signal::ctrl_c() => Queue::Unknown,
     }
 }

@@ -42,7 +42,7 @@ struct Page {
 struct Sample {
     key: Html,
     sender: Html,
-    at: When,
+    at: Option<When>,
     text: Html,
     obstacle: Option<Html>,
 }
@@ -108,7 +108,7 @@ fn sample(message: &PlannedMessage, language: Language) -> Sample {
     Sample {
         key: id(&format!("{}/{}", conversation.group_id, message.msg_seq)),
         sender: id(&message.sender),
-        at: When(message.sent_at),
+        at: message.sent_at.map(When),
         text: hostile::excerpt(&message.text, 160),
         obstacle: message.obstacle.as_deref().map(|why| hostile::text(&language.reason(why))),
     }

@@ -147,7 +147,7 @@ impl Plans for Sqlite {
     async fn planned(&self, plan: PlanId, most: usize) -> Result<Vec<PlannedMessage>, Error> {
         let rows = sqlx::query(
             "select c.conversation_id, c.group_id, c.topic_id, c.group_type, p.msg_seq, p.sender,
-                 p.sent_at, coalesce(m.text, ''), p.obstacle
+                 iif(p.message_id is null, null, p.sent_at), coalesce(m.text, ''), p.obstacle
              from plan_messages p join conversations c on c.conversation_id = p.conversation_id
              left join messages m on m.message_id = p.message_id
              where p.plan_id = ? order by p.place limit ?",
@@ -162,7 +162,7 @@ impl Plans for Sqlite {
             conversation: conversation(row, &mut conversations),
             msg_seq: number(row, 4),
             sender: row.get(5),
-            sent_at: Timestamp(row.get(6)),
+            sent_at: row.get::<Option<i64>, _>(6).map(Timestamp),
             text: row.get(7),
             obstacle: row.get(8),
         };
