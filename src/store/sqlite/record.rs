@@ -142,7 +142,7 @@ struct JobRow<'a> {
 
 /// Stores records, in order. Answers what became of each.
 pub(super) fn all(writing: &mut Writing<'_>, records: &[&Record]) -> Result<Vec<Recorded>, Error> {
-    let mut insert = writing.connection.prepare(MESSAGE)?;
+    let mut statement = writing.connection.prepare(MESSAGE)?;
     let mut outcomes = Vec::with_capacity(records.len());
     let mut jobs = Vec::new();
     for &record in records {
@@ -152,7 +152,7 @@ pub(super) fn all(writing: &mut Writing<'_>, records: &[&Record]) -> Result<Vec<
             outcomes.push(beside(writing, &row, known, &mut jobs)?);
         } else {
             row.message_id = writing.ids.next_message();
-            insert_message(&mut insert, &row)?;
+            insert(&mut statement, &[row.message_id, conversation, seq], &row)?;
             writing.keys.add(conversation, seq, row.message_id);
             writing.seen.push(row.seen());
             follow(writing, &row, None, row.message_id, &mut jobs)?;
@@ -220,12 +220,15 @@ fn detail(record: &Record) -> Option<String> {
     (!detail.is_empty()).then(|| serde_json::Value::Object(detail).to_string())
 }
 
-fn insert_message(insert: &mut CachedStatement<'_>, row: &Prepared<'_>) -> Result<(), Error> {
+/// Inserts a row that begins with these ids and goes on with the columns that `messages` and `conflicts`
+/// share. Answers whether it was new.
+fn insert(
+    statement: &mut CachedStatement<'_>,
+    ids: &[i64],
+    row: &Prepared<'_>,
+) -> Result<bool, Error> {
     let message = &row.record.message;
-    insert.execute(params![
-        row.message_id,
-        row.conversation.conversation_id,
-        row.seq(),
+    let shared = params![
         message.sender.as_str(),
         message.sent_at.millis(),
         message.received_at.millis(),
@@ -239,8 +242,14 @@ fn insert_message(insert: &mut CachedStatement<'_>, row: &Prepared<'_>) -> Resul
         message.cloud_custom_data.as_str(),
         row.detail.as_deref(),
         message.content_hash.as_slice()
-    ])?;
-    Ok(())
+    ];
+    for (place, id) in (1..).zip(ids) {
+        statement.raw_bind_parameter(place, id)?;
+    }
+    for (place, value) in (ids.len() + 1..).zip(shared) {
+        statement.raw_bind_parameter(place, value)?;
+    }
+    Ok(statement.raw_execute()? > 0)
 }
 
 /// Deals with content for a key that is taken: the same again is a duplicate, other content is kept
@@ -259,27 +268,9 @@ fn beside<'a>(
         return Ok(Recorded::Duplicate);
     }
     let conflict_id = writing.ids.next_conflict();
-    let inserted = writing.connection.execute(
-        CONFLICT,
-        params![
-            conflict_id,
-            known,
-            message.sender.as_str(),
-            message.sent_at.millis(),
-            message.received_at.millis(),
-            message.online_only,
-            row.source(),
-            row.verdict(),
-            row.rule_set_id,
-            message.platform.as_str(),
-            message.text.as_str(),
-            row.body.as_deref(),
-            message.cloud_custom_data.as_str(),
-            row.detail.as_deref(),
-            message.content_hash.as_slice()
-        ],
-    )?;
-    if inserted == 0 {
+    let mut statement = writing.connection.prepare(CONFLICT)?;
+    let is_new = insert(&mut statement, &[conflict_id, known], row)?;
+    if !is_new {
         return Ok(Recorded::Duplicate);
     }
     follow(writing, row, Some(conflict_id), known, jobs)?;
