@@ -1,15 +1,27 @@
-//! What it costs to verify a callback's query and to read its body: `cargo bench --bench callbacks`.
+//! What it costs to verify a callback's query, to read its body, and to take it in up to the store's
+//! queue; with the allocations of each: `cargo bench --bench callbacks`.
 
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use futures_util::FutureExt;
 use quell::chat::verify::{Authentic, Verifier, VerifierOptions, sign};
 use quell::chat::wire;
-use quell::model::Timestamp;
+use quell::intake::{Intake, Limits, Options, Refused, StoreText};
+use quell::model::{ManualClock, Timestamp};
+use quell::rules;
+use quell::store::{Error, sqlite};
 
 const APP_ID: u64 = 1_400_000_001;
 const NOW: Timestamp = Timestamp(1_764_005_001_000);
+
+/// The allocator of the binary, counted.
+#[global_allocator]
+static ALLOCATOR: divan::AllocProfiler<mimalloc::MiMalloc> =
+    divan::AllocProfiler::new(mimalloc::MiMalloc);
 
 fn main() {
     divan::main();
@@ -36,6 +48,50 @@ fn authentic() -> Authentic {
     verifier().verify(&query(), NOW).expect("the query is signed")
 }
 
+/// A fixture, as Chat writes it: without spaces, its fields in an order of their own.
+fn body(name: &str) -> String {
+    let path = format!("tests/fixtures/callbacks/{name}.json");
+    let pretty = std::fs::read_to_string(path).expect("a callback body");
+    pretty.lines().map(|line| line.trim().replacen("\": ", "\":", 1)).collect()
+}
+
+/// With one rule, and a store that answers at once: it is closed.
+async fn intake(folder: &Path) -> Intake {
+    let rules = "version: 1\nrules:\n  - id: bait\n    when: {keyword: {words: [bait]}}\n";
+    let rules = rules::load_str("rules.yaml", rules, folder).expect("a rules file").rules;
+    let store = sqlite::open(&sqlite::Options::at(&folder.join("quell.db"))).await;
+    let store = Arc::new(store.expect("a new database"));
+    let options = Options {
+        enforce: true,
+        identifier: "administrator".into(),
+        store_text: StoreText::All,
+        guard: Limits {
+            trip_share: 0.5,
+            trip_min_senders: 50,
+            rule_recalls_per_minute: 0,
+            sender_recalls_per_minute: 0,
+        },
+    };
+    let clock = Arc::new(ManualClock::at(NOW));
+    let intake = Intake::new(verifier(), rules, Arc::clone(&store) as _, clock, options).await;
+    store.close().await;
+    intake.expect("the database can be read")
+}
+
+/// From the query to the store, and the answer.
+#[divan::bench]
+fn take(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let intake = runtime.block_on(intake(folder.path()));
+    let (query, body) = (query(), body("text"));
+    bencher.bench(|| {
+        let authentic = intake.verify(black_box(&query)).expect("the query is signed");
+        let taken = intake.take(&authentic, black_box(body.as_bytes())).now_or_never();
+        assert!(matches!(taken, Some(Err(Refused::Store(Error::Closed)))));
+    });
+}
+
 #[divan::bench]
 fn verify(bencher: Bencher<'_, '_>) {
     let (verifier, query) = (verifier(), query());
@@ -44,10 +100,7 @@ fn verify(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(args = ["text", "multi_element", "relay_with_list"])]
 fn read(bencher: Bencher<'_, '_>, name: &str) {
-    let path = format!("tests/fixtures/callbacks/{name}.json");
-    let pretty = std::fs::read(path).expect("a callback body");
-    let body: serde_json::Value = serde_json::from_slice(&pretty).expect("JSON");
-    let (body, authentic) = (body.to_string(), authentic());
+    let (body, authentic) = (body(name), authentic());
     bencher.bench(|| wire::parse(&authentic, black_box(body.as_bytes()), NOW));
 }
 
