@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -16,7 +16,7 @@ use super::Judged;
 use super::guard::Guard;
 use super::metrics::{self, Counters};
 use crate::model::{Clock, Judgement, Message, MessageKey, Mode, RuleId, UserId, Verdict};
-use crate::store::{By, Error, Explained, QUELL, Quarantined, Record, Recorded, Store};
+use crate::store::{By, Error, Explained, QUELL, Quarantined, Record, Recorded, Recording, Store};
 
 /// A trip that the store refused is tried again after so long.
 const TRIP_AGAIN: Duration = Duration::from_millis(250);
@@ -53,16 +53,9 @@ impl FollowUp {
     }
 
     /// Records what was judged and does what is left to do then, to the end, whoever waits for it.
-    pub(super) fn record(
-        self: &Arc<Self>,
-        record: Record,
-        pending: Pending,
-    ) -> impl Future<Output = Result<Judged, Error>> + use<> {
-        let this = Arc::clone(self);
-        ToTheEnd(Some(Box::pin(async move {
-            let recorded = this.store.record(record).await;
-            this.conclude(pending, recorded).await
-        })))
+    pub(super) fn record(self: &Arc<Self>, record: Record, pending: Pending) -> Recorder {
+        let recording = self.store.record(record);
+        Recorder { recording, left: Some((Arc::clone(self), pending)), rest: ToTheEnd(None) }
     }
 
     /// The same for what history brought, with what is known by now of the sequences around it.
@@ -73,7 +66,7 @@ impl FollowUp {
         pending: Vec<Pending>,
     ) -> impl Future<Output = Result<Vec<Judged>, Error>> + use<> {
         let this = Arc::clone(self);
-        ToTheEnd(Some(Box::pin(async move {
+        ToTheEnd::new(async move {
             let recorded = this.store.explain(explained, records).await;
             let mut taken = Vec::with_capacity(pending.len());
             for (at, pending) in pending.into_iter().enumerate() {
@@ -82,7 +75,7 @@ impl FollowUp {
             }
             recorded?;
             taken.into_iter().collect()
-        })))
+        })
     }
 
     /// Does what is left to do once it is known what became of a record.
@@ -91,12 +84,8 @@ impl FollowUp {
         pending: Pending,
         recorded: Result<Recorded, Error>,
     ) -> Result<Judged, Error> {
-        let Pending { told, going, trips, unjudged, recall } = pending;
-        if matches!(recorded, Ok(Recorded::New | Recorded::Conflict)) {
-            told.tell(&self.counters);
-        } else if let Some((sender, rule)) = going {
-            self.guard.refund(&sender, &rule);
-        }
+        self.count(&pending, &recorded);
+        let Pending { trips, unjudged, recall, .. } = pending;
         for (rule, why) in trips {
             self.trip(rule, why).await;
         }
@@ -104,6 +93,15 @@ impl FollowUp {
             self.store.quarantine(unjudged).await?;
         }
         Ok(Judged { recorded: recorded?, recall })
+    }
+
+    /// Counts and logs what was stored; takes back what was counted of the rest.
+    fn count(&self, pending: &Pending, recorded: &Result<Recorded, Error>) {
+        if matches!(recorded, Ok(Recorded::New | Recorded::Conflict)) {
+            pending.told.tell(&self.counters);
+        } else if let Some((sender, rule)) = &pending.going {
+            self.guard.refund(sender, rule);
+        }
     }
 
     /// Lets a rule fall to shadow. Its new jobs are held already; this holds the waiting ones.
@@ -149,6 +147,12 @@ impl FollowUp {
 /// A future that goes on by itself where nobody waits for it any more.
 struct ToTheEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
+impl<T: Send + 'static> ToTheEnd<T> {
+    fn new(rest: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(rest)))
+    }
+}
+
 impl<T: Send + 'static> Future for ToTheEnd<T> {
     type Output = T;
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -163,12 +167,54 @@ impl<T: Send + 'static> Future for ToTheEnd<T> {
 
 impl<T: Send + 'static> Drop for ToTheEnd<T> {
     fn drop(&mut self) {
-        // What panicked has no rest; without a runtime the process is at its end.
-        if let Some(rest) = self.0.take()
-            && !std::thread::panicking()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(rest);
+        if let Some(rest) = self.0.take() {
+            go_on(rest);
+        }
+    }
+}
+
+/// Does by itself what nobody waits for any more.
+fn go_on<T: Send + 'static>(rest: impl Future<Output = T> + Send + 'static) {
+    // What panicked has no rest; without a runtime the process is at its end.
+    if !std::thread::panicking()
+        && let Ok(runtime) = Handle::try_current()
+    {
+        runtime.spawn(rest);
+    }
+}
+
+/// What [`ToTheEnd`] is to any future, this is to a message's record, and more cheaply: only where there
+/// is more to do than to count does it need a future of its own.
+pub(super) struct Recorder {
+    recording: Recording,
+    left: Option<(Arc<FollowUp>, Pending)>,
+    rest: ToTheEnd<Result<Judged, Error>>,
+}
+
+impl Future for Recorder {
+    type Output = Result<Judged, Error>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.left.is_some() {
+            let recorded = ready!(Pin::new(&mut self.recording).poll(context));
+            let Some((this, pending)) = self.left.take() else { return Poll::Pending };
+            if pending.trips.is_empty() && pending.unjudged.is_none() {
+                this.count(&pending, &recorded);
+                return Poll::Ready(
+                    recorded.map(|recorded| Judged { recorded, recall: pending.recall }),
+                );
+            }
+            self.rest = ToTheEnd::new(async move { this.conclude(pending, recorded).await });
+        }
+        Pin::new(&mut self.rest).poll(context)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if let Some((this, pending)) = self.left.take() {
+            let none = Recording::refused(Error::Closed);
+            let recording = std::mem::replace(&mut self.recording, none);
+            go_on(async move { this.conclude(pending, recording.await).await });
         }
     }
 }
@@ -191,9 +237,9 @@ pub(super) fn told(message: &Message, judgement: &Judgement) -> Told {
 }
 
 impl Told {
-    fn tell(self, counters: &Counters) {
+    fn tell(&self, counters: &Counters) {
         counters.judged(self.verdict, &self.rules);
-        if let Some(key) = self.key {
+        if let Some(key) = &self.key {
             tracing::info!(
                 group.id = %key.group_id,
                 topic.id = %key.topic_id,

@@ -204,7 +204,7 @@ impl Intake {
         let read = catch_unwind(|| wire::parse(authentic, body, received_at));
         match read.unwrap_or(Err(Unreadable::Failed)) {
             Ok(Event::Message(message)) => {
-                let taken = self.record(*message).await?;
+                let taken = self.record(message).await?;
                 return Ok(Taken::Recorded(taken.recorded));
             }
             Ok(Event::Recalled { group_id, topic_id, operator, seqs, at }) => {
@@ -251,24 +251,24 @@ impl Intake {
         messages: Vec<Message>,
         explained: Explained,
     ) -> Result<Vec<Judged>, Error> {
-        let judged = messages.into_iter().map(|message| self.judge(message));
+        let judged = messages.into_iter().map(|message| self.judge(Box::new(message)));
         let (records, pending): (Vec<_>, Vec<_>) = judged.unzip();
         self.follow_up.explain(explained, records, pending).await
     }
 
     /// Takes in a message that is another by now than when it was judged.
     pub async fn take_edited(&self, message: Message) -> Result<Judged, Error> {
-        self.record(message).await
+        self.record(Box::new(message)).await
     }
 
     /// Judges a message and records it with what follows.
-    async fn record(&self, message: Message) -> Result<Judged, Error> {
+    async fn record(&self, message: Box<Message>) -> Result<Judged, Error> {
         let (record, pending) = self.judge(message);
         self.follow_up.record(record, pending).await
     }
 
     /// Judges a message. Answers what is to be recorded, and what is left to do then.
-    fn judge(&self, message: Message) -> (Record, Pending) {
+    fn judge(&self, message: Box<Message>) -> (Record, Pending) {
         let rules = self.rules.load();
         let asked = self.ask(&rules, &message);
         let unjudged = asked.is_none().then(|| unjudged(&message));

@@ -131,7 +131,7 @@ pub(super) fn record(key: MessageKey, text: &str, recall: bool) -> Record {
         text: text.chars().take(2).collect(),
     };
     Record {
-        message: Message {
+        message: Box::new(Message {
             key,
             group_type: GroupType("Public".into()),
             sender: "mallory".into(),
@@ -149,7 +149,7 @@ pub(super) fn record(key: MessageKey, text: &str, recall: bool) -> Record {
             cloud_custom_data: String::new(),
             text: Text::bare(text),
             content_hash: hash,
-        },
+        }),
         judgement: Judgement {
             verdict: if recall { Verdict::Recall } else { Verdict::Pass },
             hits: if recall { vec![hit] } else { Vec::new() },
@@ -511,7 +511,7 @@ pub(super) async fn messages_are_read_back_as_they_were_judged(store: &dyn Store
     rich.message.mentions = Mentions { everyone: true, accounts: vec!["ann".into()] };
     rich.message.operator = "administrator".into();
     rich.message.online_only = true;
-    let mut judged = vec![plain.message.clone(), rich.message.clone()];
+    let mut judged = vec![*plain.message.clone(), *rich.message.clone()];
     for message in &mut judged {
         message.text = crate::text::extract(&message.elements, &message.cloud_custom_data);
     }

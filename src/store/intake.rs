@@ -1,6 +1,10 @@
 //! The role that takes in what Chat says.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 
 use super::Error;
 use crate::model::{
@@ -12,13 +16,14 @@ use crate::model::{
 #[async_trait]
 pub trait Intake: Send + Sync {
     /// Stores a message with its verdict, hits and recall job, and answers once that is committed.
+    /// It is handed over by the call itself: whoever lets go of the answer takes nothing back.
     ///
     /// The same content again is [`Recorded::Duplicate`] and changes nothing. Other content under a
     /// known key is kept beside the first, with its hits, and gets the job unless an unfinished one
     /// for that key is there.
     ///
     /// Fails at once with [`Error::Overloaded`] when too many writes wait.
-    async fn record(&self, record: Record) -> Result<Recorded, Error>;
+    fn record(&self, record: Record) -> Recording;
 
     /// Keeps an authentic body that could not be read, making room by dropping the oldest.
     async fn quarantine(&self, body: Quarantined) -> Result<(), Error>;
@@ -46,7 +51,8 @@ pub trait Intake: Send + Sync {
 /// A judged message on its way into the store.
 #[derive(Clone, Debug)]
 pub struct Record {
-    pub message: Message,
+    /// Boxed, since a record is moved from hand to hand until it is written.
+    pub message: Box<Message>,
     pub judgement: Judgement,
     pub signals: Signals,
     pub job: Option<NewJob>,
@@ -77,6 +83,37 @@ pub enum Recorded {
     Duplicate,
     /// Other content than the first that was recorded under this key.
     Conflict,
+}
+
+/// What will have become of a record. A type of its own, since every message waits for one: a boxed
+/// future would be another allocation for each.
+#[derive(Debug)]
+pub struct Recording(Result<oneshot::Receiver<Result<Recorded, Error>>, Error>);
+
+impl Recording {
+    /// It was handed over, and the answer will come from there; [`Error::Closed`] if none comes.
+    #[must_use]
+    pub fn waiting(answer: oneshot::Receiver<Result<Recorded, Error>>) -> Self {
+        Self(Ok(answer))
+    }
+    /// It was not taken.
+    #[must_use]
+    pub fn refused(error: Error) -> Self {
+        Self(Err(error))
+    }
+}
+
+impl Future for Recording {
+    type Output = Result<Recorded, Error>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Ok(answer) => {
+                let answer = ready!(Pin::new(answer).poll(context));
+                Poll::Ready(answer.unwrap_or(Err(Error::Closed)))
+            }
+            Err(error) => Poll::Ready(Err(error.clone())),
+        }
+    }
 }
 
 /// A body that could not be read.

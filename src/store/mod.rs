@@ -42,7 +42,8 @@ pub use gaps::{
     Sightings, Unexplained,
 };
 pub use intake::{
-    Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, RuleSet, StoredMessage,
+    Destroyed, Intake, NewJob, Quarantined, Recalled, Record, Recorded, Recording, RuleSet,
+    StoredMessage,
 };
 pub use jobs::{
     CallOutcome, Conversation, ConversationId, Exposure, FinishedCall, JobEvent, JobEvents,

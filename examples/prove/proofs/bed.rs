@@ -348,7 +348,7 @@ fn record((group, msg_seq, severity): Waiting, now: Timestamp) -> Record {
         severity,
         requested_by: RequestedBy::Rule("proof".into()),
     };
-    Record { message, judgement, signals: Signals::default(), job: Some(job) }
+    Record { message: Box::new(message), judgement, signals: Signals::default(), job: Some(job) }
 }
 
 /// Asks until something holds. Answers `false` where it never does within the patience.

@@ -10,14 +10,14 @@ use super::record::seq_to_i64;
 use super::writer::{Operation, Writing};
 use crate::model::{JobId, Timestamp, TopicId};
 use crate::store::{
-    ConversationId, Destroyed, Error, Intake, JobEvent, Quarantined, Recalled, Record, Recorded,
+    ConversationId, Destroyed, Error, Intake, JobEvent, Quarantined, Recalled, Record, Recording,
     RuleSet, StoredMessage,
 };
 
 #[async_trait]
 impl Intake for Sqlite {
-    async fn record(&self, record: Record) -> Result<Recorded, Error> {
-        self.writer.record(record).await
+    fn record(&self, record: Record) -> Recording {
+        self.writer.record(record)
     }
     async fn quarantine(&self, body: Quarantined) -> Result<(), Error> {
         self.writer.perform(Keep { body, most: self.quarantine_rows }).await

@@ -22,7 +22,7 @@ use super::open::Options;
 use super::place::Place;
 use super::record::{self, Ids};
 use crate::model::faults::fault;
-use crate::store::{ConversationId, Error, JobEvent, Record, Recorded, Seen, Sighting};
+use crate::store::{ConversationId, Error, JobEvent, Record, Recorded, Recording, Seen, Sighting};
 
 /// Statements, such as leases, that may wait. Their number is bounded by who issues them.
 const OPERATIONS: usize = 4096;
@@ -147,13 +147,15 @@ impl Writer {
     }
 
     /// Hands over a record; fails at once where too many wait.
-    pub(super) async fn record(&self, record: Record) -> Result<Recorded, Error> {
+    pub(super) fn record(&self, record: Record) -> Recording {
         let (reply, answer) = oneshot::channel();
-        self.records.try_send(Entry { record, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded(self.records.max_capacity()),
-            mpsc::error::TrySendError::Closed(_) => Error::Closed,
-        })?;
-        answer.await.unwrap_or(Err(Error::Closed))
+        match self.records.try_send(Entry { record, reply }) {
+            Ok(()) => Recording::waiting(answer),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                Recording::refused(Error::Overloaded(self.records.max_capacity()))
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Recording::refused(Error::Closed),
+        }
     }
 
     /// Does an operation and answers once it is committed.
