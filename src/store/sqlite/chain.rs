@@ -14,6 +14,7 @@ use super::Sqlite;
 use super::connection::{Aside, Connection};
 use super::open::unavailable;
 use super::past::Reader;
+use super::words::Words;
 use crate::store::{Chain, Disagreement, Error, Verified};
 
 /// Ids that one link covers at most.
@@ -69,32 +70,33 @@ impl Kind {
         matches!(self, Self::Messages | Self::Conflicts)
     }
 
+    /// How many bytes the salts of a run of ids take.
+    pub(super) fn salted(self, from: i64, to: i64) -> usize {
+        if self.has_content() { usize::try_from(to - from + 1).unwrap_or(0) * SALT } else { 0 }
+    }
+
     /// Rows from ?1 up to and with ?2: the id, what stays, and what people wrote in the last four.
     fn select(self) -> &'static str {
         match self {
             Self::Messages => {
-                "select m.message_id, c.group_id, c.topic_id, m.msg_seq, m.sender, m.sent_at,
-                     m.received_at, m.online_only, m.source, m.verdict, r.version,
-                     m.text, m.body, m.cloud_custom_data, m.detail
-                 from messages m not indexed
-                 left join conversations c on c.conversation_id = m.conversation_id
-                 left join rule_sets r on r.rule_set_id = m.rule_set_id
-                 where m.message_id between ?1 and ?2 order by m.message_id"
+                "select message_id, conversation_id, msg_seq, sender, sent_at, received_at,
+                     online_only, source, verdict, rule_set_id,
+                     text, body, cloud_custom_data, detail
+                 from messages not indexed
+                 where message_id between ?1 and ?2 order by message_id"
             }
             Self::Conflicts => {
-                "select x.conflict_id, x.message_id, x.sender, x.sent_at, x.received_at,
-                     x.online_only, x.source, x.verdict, r.version,
-                     x.text, x.body, x.cloud_custom_data, x.detail
-                 from conflicts x not indexed
-                 left join rule_sets r on r.rule_set_id = x.rule_set_id
-                 where x.conflict_id between ?1 and ?2 order by x.conflict_id"
+                "select conflict_id, message_id, sender, sent_at, received_at,
+                     online_only, source, verdict, rule_set_id,
+                     text, body, cloud_custom_data, detail
+                 from conflicts not indexed
+                 where conflict_id between ?1 and ?2 order by conflict_id"
             }
             Self::Calls => {
-                "select k.call_id, c.group_id, c.topic_id, k.sequences, k.started_at, k.duration_ms,
-                     k.http_status, k.error_code, k.outcome
-                 from calls k not indexed
-                 left join conversations c on c.conversation_id = k.conversation_id
-                 where k.call_id between ?1 and ?2 order by k.call_id"
+                "select call_id, conversation_id, sequences, started_at, duration_ms, http_status,
+                     error_code, outcome
+                 from calls not indexed
+                 where call_id between ?1 and ?2 order by call_id"
             }
             Self::Operations => {
                 "select operation_id, actor, act, detail, at from operations not indexed
@@ -103,13 +105,22 @@ impl Kind {
         }
     }
 
-    /// How many columns [`Self::select`] has.
-    fn columns(self) -> usize {
+    /// How many of the columns of [`Self::select`] stay, whatever is erased.
+    fn stays(self) -> usize {
         match self {
-            Self::Messages => 15,
-            Self::Conflicts => 13,
-            Self::Calls => 9,
+            Self::Messages => 10,
+            Self::Conflicts => 9,
+            Self::Calls => 8,
             Self::Operations => 5,
+        }
+    }
+
+    /// What a column of [`Self::select`] holds.
+    fn column(self, at: usize) -> Column {
+        match (self, at) {
+            (Self::Messages | Self::Calls, 1) => Column::Conversation,
+            (Self::Messages, 9) | (Self::Conflicts, 8) => Column::RuleSet,
+            _ => Column::Value,
         }
     }
 
@@ -133,71 +144,108 @@ impl Kind {
     }
 }
 
+/// What a digest covers of a column: the value itself, or the words that its number stands for.
+enum Column {
+    Value,
+    Conversation,
+    RuleSet,
+}
+
 /// A row as the chain sees it.
-pub(super) struct Seen {
-    pub id: i64,
+struct Seen<'a> {
+    id: i64,
     /// Over what stays.
     facts: [u8; 32],
     /// What people wrote, with lengths; nothing of it where it was erased.
-    content: Vec<u8>,
+    content: &'a [u8],
     erased: bool,
 }
 
 /// Adds a value with what it is and how long.
-fn add(into: &mut impl FnMut(&[u8]), value: ValueRef<'_>) {
+pub(super) fn add(into: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
         ValueRef::Integer(number) => {
-            into(b"i");
-            into(&number.to_le_bytes());
+            into.push(b'i');
+            into.extend_from_slice(&number.to_le_bytes());
         }
         ValueRef::Text(text) => {
-            into(b"t");
-            into(&(text.len() as u64).to_le_bytes());
-            into(text);
+            into.push(b't');
+            into.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            into.extend_from_slice(text);
         }
-        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => into(b"n"),
+        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => into.push(b'n'),
     }
 }
 
-/// The rows of a run of ids.
-pub(super) fn rows(
+/// Goes through the rows of a run of ids, in their order.
+fn each_row(
     connection: &Connection,
+    words: &mut Words,
     kind: Kind,
-    from: i64,
-    to: i64,
-) -> Result<Vec<Seen>, Error> {
-    let mut hits: HashMap<i64, Sha256> = HashMap::new();
-    if let Some(sql) = kind.select_hits() {
-        connection.each(sql, [from, to], |row| {
-            let digest = hits.entry(row.get(0)?).or_default();
-            for at in 1..HIT_COLUMNS {
-                add(&mut |bytes| digest.update(bytes), row.get_ref(at)?);
-            }
-            Ok(())
-        })?;
-    }
+    (from, to): (i64, i64),
+    mut see: impl FnMut(Seen<'_>),
+) -> Result<(), Error> {
+    let mut hits = hits(connection, kind, (from, to))?.into_iter().peekable();
+    let stays = kind.stays();
     let written = if kind.has_content() { 4 } else { 0 };
-    let stays = kind.columns() - written;
-    connection.rows(kind.select(), [from, to], |row| {
+    let (mut facts, mut content) = (Vec::new(), Vec::new());
+    connection.each(kind.select(), [from, to], |row| {
         let id: i64 = row.get(0)?;
-        let mut facts = Sha256::new();
-        facts.update([kind as u8]);
+        facts.clear();
+        facts.push(kind as u8);
         for at in 0..stays {
-            add(&mut |bytes| facts.update(bytes), row.get_ref(at)?);
+            match kind.column(at) {
+                Column::Value => add(&mut facts, row.get_ref(at)?),
+                Column::Conversation => words.conversation(connection, row.get(at)?, &mut facts)?,
+                Column::RuleSet => words.rule_set(connection, row.get(at)?, &mut facts)?,
+            }
         }
-        if let Some(hits) = hits.remove(&id) {
-            facts.update(hits.finalize());
+        while let Some((of, digest)) = hits.next_if(|(of, _)| *of <= id) {
+            if of == id {
+                facts.extend_from_slice(&digest);
+            }
         }
-        let mut content = Vec::new();
+        content.clear();
         for at in stays..stays + written {
-            add(&mut |bytes| content.extend_from_slice(bytes), row.get_ref(at)?);
+            add(&mut content, row.get_ref(at)?);
         }
         // A message without text has a body.
         let erased = written > 0
             && row.get_ref(stays)?.as_str().is_ok_and(str::is_empty)
             && row.get_ref(stays + 1)? == ValueRef::Null;
-        Ok(Seen { id, facts: facts.finalize().into(), content, erased })
+        see(Seen { id, facts: Sha256::digest(&facts).into(), content: &content, erased });
+        Ok(())
     })
+}
+
+/// The digests over the hits of each row of a run of ids that has any, in order of their ids.
+fn hits(
+    connection: &Connection,
+    kind: Kind,
+    (from, to): (i64, i64),
+) -> Result<Vec<(i64, [u8; 32])>, Error> {
+    let Some(sql) = kind.select_hits() else { return Ok(Vec::new()) };
+    let mut digests = Vec::new();
+    let (mut of, mut bytes) = (None, Vec::new());
+    let mut end = |of: Option<i64>, bytes: &mut Vec<u8>| {
+        if let Some(id) = of {
+            digests.push((id, Sha256::digest(&bytes).into()));
+            bytes.clear();
+        }
+    };
+    connection.each(sql, [from, to], |row| {
+        let id = Some(row.get(0)?);
+        if id != of {
+            end(of, &mut bytes);
+            of = id;
+        }
+        for at in 1..HIT_COLUMNS {
+            add(&mut bytes, row.get_ref(at)?);
+        }
+        Ok(())
+    })?;
+    end(of, &mut bytes);
+    Ok(digests)
 }
 
 /// The digest of a content under a salt.
@@ -208,38 +256,41 @@ fn content_digest(salt: &[u8], content: &[u8]) -> [u8; SALT] {
     short
 }
 
+/// What a link says of the rows that it covers.
+pub(super) struct Covered {
+    pub rows: i64,
+    pub salts: Option<Vec<u8>>,
+    pub digests: Option<Vec<u8>>,
+    pub root: [u8; 32],
+}
+
 /// A link that is not in the chain yet.
 pub(super) struct NewLink {
     pub kind: Kind,
     pub from: i64,
     pub to: i64,
-    pub rows: i64,
     pub at: i64,
-    pub salts: Option<Vec<u8>>,
-    pub digests: Option<Vec<u8>>,
-    pub root: [u8; 32],
+    pub covered: Covered,
     pub hash: [u8; 32],
 }
 
-/// Makes a link of rows, behind a hash. `salts` has enough random bytes for every id.
-pub(super) fn link(
-    before: &[u8],
+/// Digests a run of ids. `salts` has random bytes for every id of a kind with content.
+pub(super) fn cover(
+    connection: &Connection,
+    words: &mut Words,
     kind: Kind,
     (from, to): (i64, i64),
-    rows: &[Seen],
     salts: &[u8],
-    at: i64,
-) -> NewLink {
-    let length =
-        if rows.is_empty() { 0 } else { usize::try_from(to - from + 1).unwrap_or(0) * SALT };
-    let (mut kept, mut digests) = (vec![0; length], vec![0; length]);
+) -> Result<Covered, Error> {
+    let (mut kept, mut digests) = (vec![0; salts.len()], vec![0; salts.len()]);
     let mut root = Sha256::new();
-    for row in rows {
-        let place = usize::try_from(row.id - from).unwrap_or(0) * SALT;
-        let range = place..place + SALT;
+    let mut rows = 0;
+    each_row(connection, words, kind, (from, to), |row| {
         let mut digest = [0; SALT];
         if kind.has_content() {
-            digest = content_digest(&salts[range.clone()], &row.content);
+            let place = usize::try_from(row.id - from).unwrap_or(0) * SALT;
+            let range = place..place + SALT;
+            digest = content_digest(&salts[range.clone()], row.content);
             // What was erased before it came here needs no salt: there is nothing to tell.
             if !row.erased {
                 kept[range.clone()].copy_from_slice(&salts[range.clone()]);
@@ -248,21 +299,27 @@ pub(super) fn link(
         }
         root.update(row.facts);
         root.update(digest);
-    }
-    let root: [u8; 32] = root.finalize().into();
-    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let has_content = kind.has_content() && !rows.is_empty();
-    NewLink {
-        kind,
-        from,
-        to,
-        rows: count,
-        at,
-        hash: hash(before, kind as i64, (from, to), count, at, &root),
-        root,
+        rows += 1;
+    })?;
+    let has_content = kind.has_content() && rows > 0;
+    Ok(Covered {
+        rows,
         salts: has_content.then_some(kept),
         digests: has_content.then_some(digests),
-    }
+        root: root.finalize().into(),
+    })
+}
+
+/// Makes a link of what covers a run of ids, behind a hash.
+pub(super) fn link(
+    before: &[u8],
+    kind: Kind,
+    (from, to): (i64, i64),
+    covered: Covered,
+    at: i64,
+) -> NewLink {
+    let hash = hash(before, kind as i64, (from, to), covered.rows, at, &covered.root);
+    NewLink { kind, from, to, at, covered, hash }
 }
 
 fn hash(
@@ -328,7 +385,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// A comparison under way.
 struct Check<'a> {
-    reading: Aside,
+    reading: Aside<Words>,
     wanted: Option<String>,
     progress: &'a mut (dyn FnMut(u64) + Send),
     found: Verified,
@@ -337,7 +394,7 @@ struct Check<'a> {
     next: HashMap<Kind, i64>,
 }
 
-/// A link as it stands in the table, with the rows that it covers as they stand in theirs.
+/// A link as it stands in the table, with what the rows that it covers come to as they stand in theirs.
 struct Kept {
     link: i64,
     kind: i64,
@@ -350,11 +407,21 @@ struct Kept {
     root: Vec<u8>,
     hash: Vec<u8>,
     pruned: bool,
-    rows: Vec<Seen>,
+    now: Now,
+}
+
+/// The rows of a link as they are now.
+#[derive(Default)]
+struct Now {
+    rows: i64,
+    erased: u64,
+    root: [u8; 32],
+    /// What their contents do not agree with.
+    findings: Vec<String>,
 }
 
 /// The first link behind another one.
-fn next_link(connection: &Connection, link: i64) -> Result<Option<Kept>, Error> {
+fn next_link(connection: &Connection, words: &mut Words, link: i64) -> Result<Option<Kept>, Error> {
     // Retention may take rows away meanwhile, and the link must say so then.
     let _moment = connection.moment()?;
     let kept = connection.row(
@@ -375,19 +442,62 @@ fn next_link(connection: &Connection, link: i64) -> Result<Option<Kept>, Error> 
                 root: row.get(8)?,
                 hash: row.get(9)?,
                 pruned: row.get(10)?,
-                rows: Vec::new(),
+                now: Now::default(),
             })
         },
     )?;
     let Some(mut kept) = kept else { return Ok(None) };
     if let Some(kind) = Kind::of(kept.kind) {
-        kept.rows = rows(connection, kind, kept.from, kept.to)?;
+        kept.now = kept.read(connection, words, kind)?;
     }
     Ok(Some(kept))
 }
 
+impl Kept {
+    fn read(&self, connection: &Connection, words: &mut Words, kind: Kind) -> Result<Now, Error> {
+        let mut now = Now::default();
+        let mut root = Sha256::new();
+        each_row(connection, words, kind, (self.from, self.to), |row| {
+            root.update(row.facts);
+            root.update(self.content(kind, &row, &mut now));
+            now.rows += 1;
+        })?;
+        now.root = root.finalize().into();
+        Ok(now)
+    }
+
+    /// The digest that a row's content has, or had before it was erased.
+    fn content(&self, kind: Kind, row: &Seen<'_>, now: &mut Now) -> [u8; SALT] {
+        let mut digest = [0; SALT];
+        if !kind.has_content() {
+            return digest;
+        }
+        let (table, _) = kind.table();
+        let place = usize::try_from(row.id - self.from).unwrap_or(0) * SALT;
+        if let Some(stated) = self.digests.get(place..place + SALT) {
+            digest.copy_from_slice(stated);
+        }
+        let salt = self.salts.get(place..place + SALT);
+        match salt.filter(|salt| salt.iter().any(|byte| *byte != 0)) {
+            Some(salt) if content_digest(salt, row.content) != digest => {
+                now.findings.push(format!("{table} {}: its content was changed", row.id));
+            }
+            None if !row.erased => now
+                .findings
+                .push(format!("{table} {}: has a content again after it was erased", row.id)),
+            None => now.erased += 1,
+            Some(_) => {}
+        }
+        digest
+    }
+}
+
 impl<'a> Check<'a> {
-    fn new(reading: Aside, head: Option<&str>, progress: &'a mut (dyn FnMut(u64) + Send)) -> Self {
+    fn new(
+        reading: Aside<Words>,
+        head: Option<&str>,
+        progress: &'a mut (dyn FnMut(u64) + Send),
+    ) -> Self {
         let wanted = head.map(str::to_ascii_lowercase);
         let (found, before, next) = (Verified::default(), Vec::new(), HashMap::new());
         Self { reading, wanted, progress, found, before, next }
@@ -397,7 +507,9 @@ impl<'a> Check<'a> {
         let mut known = self.wanted.is_none();
         let mut link = 0;
         // A read of its own for each link: a long one would keep the log from being cut back.
-        while let Some(kept) = self.reading.ask(move |reading| next_link(reading, link)).await? {
+        let next =
+            |link| move |reading: &Connection, words: &mut Words| next_link(reading, words, link);
+        while let Some(kept) = self.reading.ask(next(link)).await? {
             let expected = link + 1;
             link = kept.link;
             if link != expected {
@@ -416,7 +528,7 @@ impl<'a> Check<'a> {
         for kind in Kind::ALL {
             let (table, id) = kind.table();
             let next = self.next.get(&kind).copied().unwrap_or(1);
-            let ask = move |reading: &Connection| {
+            let ask = move |reading: &Connection, _: &mut Words| {
                 let behind = format!("select count(*) from {table} not indexed where {id} >= ?");
                 let before = format!("select count(*) from {table} not indexed where {id} < 1");
                 Ok((reading.value::<i64>(&behind, [next])?, reading.value::<i64>(&before, [])?))
@@ -462,7 +574,7 @@ impl<'a> Check<'a> {
     fn rows(&mut self, kind: Kind, kept: &Kept) {
         let (table, _) = kind.table();
         let range = format!("{table} {} to {}", kept.from, kept.to);
-        let count = i64::try_from(kept.rows.len()).unwrap_or(i64::MAX);
+        let count = kept.now.rows;
         if kept.pruned {
             self.found.pruned += u64::try_from(kept.count).unwrap_or(0);
             if count > 0 {
@@ -470,46 +582,17 @@ impl<'a> Check<'a> {
             }
             return;
         }
-        self.found.rows += kept.rows.len() as u64;
+        self.found.rows += u64::try_from(count).unwrap_or(0);
         if count != kept.count {
             let what = format!("{range}: {count} rows where {} were chained", kept.count);
             self.find(kept.link, what);
         }
-        let mut root = Sha256::new();
-        for row in &kept.rows {
-            let digest = self.content(kind, kept, row);
-            root.update(row.facts);
-            root.update(digest);
+        self.found.erased += kept.now.erased;
+        for what in &kept.now.findings {
+            self.find(kept.link, what.clone());
         }
-        if root.finalize()[..] != kept.root && count == kept.count {
+        if kept.now.root[..] != kept.root && count == kept.count {
             self.find(kept.link, format!("{range}: a row was changed"));
         }
-    }
-
-    /// The digest that a row's content has, or had before it was erased.
-    fn content(&mut self, kind: Kind, kept: &Kept, row: &Seen) -> [u8; SALT] {
-        let mut digest = [0; SALT];
-        if !kind.has_content() {
-            return digest;
-        }
-        let (table, _) = kind.table();
-        let place = usize::try_from(row.id - kept.from).unwrap_or(0) * SALT;
-        let part = |blob: &[u8]| blob.get(place..place + SALT).map(<[u8]>::to_vec);
-        if let Some(stated) = part(&kept.digests) {
-            digest.copy_from_slice(&stated);
-        }
-        let salt = part(&kept.salts).filter(|salt| salt.iter().any(|byte| *byte != 0));
-        match salt {
-            Some(salt) if content_digest(&salt, &row.content) != digest => {
-                self.find(kept.link, format!("{table} {}: its content was changed", row.id));
-            }
-            None if !row.erased => {
-                let what = format!("{table} {}: has a content again after it was erased", row.id);
-                self.find(kept.link, what);
-            }
-            None => self.found.erased += 1,
-            Some(_) => {}
-        }
-        digest
     }
 }

@@ -128,8 +128,8 @@ impl Connection {
     }
 
     /// A statement that stays prepared, for whoever runs it many times.
-    pub(super) fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
-        Ok(self.0.prepare_cached(sql)?)
+    pub(super) fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.0.prepare_cached(sql)
     }
 
     /// Works what is in the log into the database, as far as no reader needs it as it was.
@@ -143,22 +143,24 @@ impl Connection {
     }
 }
 
-/// A connection that is read from where it may block.
-pub(super) struct Aside(Arc<Mutex<Connection>>);
+/// A connection that is read from where it may block, with what is remembered of what was read.
+pub(super) struct Aside<T>(Arc<Mutex<(Connection, T)>>);
 
-impl Aside {
+impl<T: Default + Send + 'static> Aside<T> {
     pub(super) fn new(connection: Connection) -> Self {
-        Self(Arc::new(Mutex::new(connection)))
+        Self(Arc::new(Mutex::new((connection, T::default()))))
     }
 
     /// Does something with it on a thread that is there for what blocks.
-    pub(super) async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<A: Send + 'static>(
         &self,
-        what: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let connection = Arc::clone(&self.0);
+        what: impl FnOnce(&Connection, &mut T) -> Result<A, Error> + Send + 'static,
+    ) -> Result<A, Error> {
+        let aside = Arc::clone(&self.0);
         let asked = tokio::task::spawn_blocking(move || {
-            what(&connection.lock().unwrap_or_else(PoisonError::into_inner))
+            let mut aside = aside.lock().unwrap_or_else(PoisonError::into_inner);
+            let (connection, remembered) = &mut *aside;
+            what(connection, remembered)
         });
         asked.await.unwrap_or(Err(Error::Closed))
     }

@@ -37,6 +37,7 @@ mod stretches;
 #[cfg(test)]
 mod tampering;
 mod trail;
+mod words;
 mod writer;
 
 pub use migrations::latest_version;
@@ -50,6 +51,7 @@ use std::fs::File;
 use std::sync::Mutex;
 
 use self::connection::Aside;
+use self::words::Words;
 use self::writer::Writer;
 
 /// A database that is open for reading and writing.
@@ -63,7 +65,7 @@ pub struct Sqlite {
     /// For the salts of the chain.
     random: Mutex<StdRng>,
     /// For what is read behind the writer.
-    aside: Aside,
+    aside: Aside<Words>,
     /// For a connection of its own, where one is needed.
     reopen: SqliteConnectOptions,
     /// Held as long as the database is open.

@@ -1,7 +1,11 @@
 //! Tests that damage a database by hand, and look into the file.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::chain::Kind;
+use super::connection::Connection;
+use super::words::Words;
 use super::*;
 use crate::model::Timestamp;
 use crate::store::contract::{NOW, key, record};
@@ -159,4 +163,66 @@ async fn erased_text_is_in_no_index_and_in_no_file() {
         .await
         .unwrap();
     assert_eq!(store.verify(None, &mut |_| ()).await.unwrap().findings, []);
+}
+
+/// Rows of each kind with whatever a row may lack, and the links that they always had: a chain that was
+/// begun by an older quell must go on to hold.
+#[tokio::test]
+async fn digests_are_what_they_always_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::at(&folder.path().join("quell.db"));
+    drop(open(&options).await.unwrap());
+    let mut hand = open::connect_for_tests(&options).await;
+    let rows = "
+        insert into rule_sets values (1, 'v1', 0, '[]'), (2, 'v2', 0, '[]');
+        insert into conversations values
+            (1, '@TGS#a', '', 0, 'Public', 0, null), (2, '群', 't', 1, 'Community', 0, 5);
+        insert into messages values
+            (3, 1, 7, 'ann', 10, 11, 0, 0, 0, 1, 'Web', 'hello', null, '', null, x'01'),
+            (4, 2, 8, '', 12, 13, 1, 1, 2, 2, '', '红包', '[]', 'c', '{\"a\":1}', x'02'),
+            (6, 1, 9, 'bob', -1, 0, 0, 0, 1, 1, 'Web', '', null, '', null, x'03'),
+            (7, 99, 10, 'bob', 14, 15, 0, 0, 1, 99, 'Web', 'x', null, '', null, x'04'),
+            (8, 1, 11, 'cyd', 16, 17, 0, 0, 0, 1, 'Web', '', '[{}]', '', null, x'05');
+        insert into conflicts values
+            (1, 4, 'eve', 20, 21, 0, 0, 2, 1, 'Web', 'other', null, 'd', null, x'06'),
+            (2, 6, 'eve', 22, 23, 0, 0, 0, 99, 'Web', '', null, '', null, x'07');
+        insert into hits (hit_id, message_id, conflict_id, rule_id, mode, severity, start_char,
+            end_char, matched_text, judged_at) values
+            (5, 4, null, 'bait', 'live', 'high', 0, 2, '红包', 13),
+            (1, 4, null, 'link', 'shadow', 'low', 1, 2, '包', 13),
+            (2, 4, 1, 'other', 'live', 'high', 0, 5, 'other', 21),
+            (3, 5, null, 'of a row that is gone', 'live', 'high', 0, 1, '', 0),
+            (4, 8, null, 'bait', 'live', 'high', 0, 1, '', 17);
+        insert into calls values
+            (1, 2, '[8]', 30, 5, 200, 0, 'answered'), (2, 99, '[1,2]', 31, null, null, null, 'unsent');
+        insert into operations values (1, 'ada', 'pause', '{}', 40);";
+    sqlx::raw_sql(rows).execute(&mut hand).await.unwrap();
+    let connection = Connection::open_to_read(&options.path).unwrap();
+    let salts: Vec<u8> = (0..=255).collect();
+    let (mut words, mut before) = (Words::default(), Vec::new());
+    let mut links = String::new();
+    for (kind, range) in [
+        (Kind::Messages, (1, 8)),
+        (Kind::Conflicts, (1, 1)),
+        (Kind::Conflicts, (2, 2)),
+        (Kind::Calls, (1, 2)),
+        (Kind::Operations, (1, 1)),
+        (Kind::Operations, (2, 9)),
+    ] {
+        let salts = &salts[..kind.salted(range.0, range.1)];
+        let covered = chain::cover(&connection, &mut words, kind, range, salts).unwrap();
+        let link = chain::link(&before, kind, range, covered, 50);
+        // Over all of it: each row, its content's digest, and the link before.
+        writeln!(links, "{kind:?} {range:?} {} {}", link.covered.rows, chain::hex(&link.hash))
+            .unwrap();
+        before = link.hash.to_vec();
+    }
+    insta::assert_snapshot!(links, @r"
+    Messages (1, 8) 5 afdad550eb3a53f8ac4676ff474dc69ad88b077c1772c44b90cc0dac6e8e3c39
+    Conflicts (1, 1) 1 86e4e28318e8c96b9942536bcfd47a54e8520de1a6f0c01cf60f5839261d7f3f
+    Conflicts (2, 2) 1 c19794a4fa505a012baeae5eb961fd9101891a39848aadc403abaeaccfb520ee
+    Calls (1, 2) 2 1c4c1f965dd583b50add2113885817830b429f5386dc5d33af1d09bdd654f559
+    Operations (1, 1) 1 dc599ebbb34337da93ca509ef4ee48d98df65d53cb3a9e559ee8a19effde245e
+    Operations (2, 9) 0 4be71556d6e2fba7b65bbc1c3fdcd485d6da887cb4bb79be806770f9ed56c5e3
+    ");
 }

@@ -17,6 +17,7 @@ use super::Sqlite;
 use super::chain::{self, Kind, NewLink, SALT};
 use super::connection::Connection;
 use super::gaps::set_number;
+use super::words::Words;
 use super::writer::{Operation, Writing};
 use crate::model::Timestamp;
 use crate::store::{Error, Trail};
@@ -37,9 +38,7 @@ impl Trail for Sqlite {
     async fn follow(&self, now: Timestamp) -> Result<bool, Error> {
         // First: what ails the chain must not keep the writer from letting go of keys.
         let mut more = self.writer.perform(FileKeys).await?;
-        for kind in Kind::ALL {
-            more |= self.extend(kind, now).await?;
-        }
+        more |= self.extend(now).await?;
         if self.search {
             more |= self.writer.perform(Index).await?;
         }
@@ -47,24 +46,15 @@ impl Trail for Sqlite {
     }
 }
 
-/// What is read before links are made.
-struct State {
-    removals: i64,
-    links: i64,
-    hash: Vec<u8>,
-    from: i64,
-    last: i64,
-}
-
 impl Sqlite {
-    /// Makes links of what there is of a kind. Answers whether there is more.
-    async fn extend(&self, kind: Kind, now: Timestamp) -> Result<bool, Error> {
+    /// Makes links of what there is. Answers whether there is more.
+    async fn extend(&self, now: Timestamp) -> Result<bool, Error> {
         let mut random = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             StdRng::from_rng(&mut *random)
         };
         let (append, more) =
-            self.aside.ask(move |reading| links(reading, kind, now, &mut random)).await?;
+            self.aside.ask(move |reading, words| links(reading, words, now, &mut random)).await?;
         if append.new.is_empty() {
             return Ok(false);
         }
@@ -73,41 +63,49 @@ impl Sqlite {
     }
 }
 
-/// Makes the next links of a kind. Answers whether there are rows for more.
+/// Makes the next links of each kind. Answers whether there are rows for more.
 fn links(
     reading: &Connection,
-    kind: Kind,
+    words: &mut Words,
     now: Timestamp,
     random: &mut StdRng,
 ) -> Result<(Append, bool), Error> {
     // What is read must be of one moment.
     let _moment = reading.moment()?;
-    let state = state(reading, kind)?;
-    let mut new: Vec<NewLink> = Vec::new();
-    let (mut from, mut more) = (state.from, false);
-    while from <= state.last {
-        if new.len() == LINKS_AT_ONCE {
-            more = true;
-            break;
+    let links = last_link(reading)?;
+    let mut hash: Vec<u8> = reading
+        .first("select hash from chain order by link_id desc limit 1", [])?
+        .unwrap_or_default();
+    let mut append = Append { removals: removals(reading)?, links, new: Vec::new() };
+    let mut more = false;
+    for kind in Kind::ALL {
+        let (mut from, last) = behind(reading, kind)?;
+        let begun = append.new.len();
+        while from <= last {
+            if append.new.len() - begun == LINKS_AT_ONCE {
+                more = true;
+                break;
+            }
+            let to = (from + kind.span() - 1).min(last);
+            if to - from + 1 < kind.span() && !is_old(reading, kind, from, now)? {
+                break;
+            }
+            let mut salts = vec![0; kind.salted(from, to)];
+            random.fill_bytes(&mut salts);
+            let covered = chain::cover(reading, words, kind, (from, to), &salts)?;
+            // Ids that were never given to a row that stayed, or whose rows are gone since long.
+            let to = if covered.rows == 0 { first(reading, kind, from)? - 1 } else { to };
+            let link = chain::link(&hash, kind, (from, to), covered, now.millis());
+            hash = link.hash.to_vec();
+            append.new.push(link);
+            from = to + 1;
         }
-        let to = (from + kind.span() - 1).min(state.last);
-        if to - from + 1 < kind.span() && !is_old(reading, kind, from, now)? {
-            break;
-        }
-        let rows = chain::rows(reading, kind, from, to)?;
-        // Ids that were never given to a row that stayed, or whose rows are gone since long.
-        let to = if rows.is_empty() { first(reading, kind, from)? - 1 } else { to };
-        let ids = if rows.is_empty() { 0 } else { usize::try_from(to - from + 1).unwrap_or(0) };
-        let mut salts = vec![0; ids * SALT];
-        random.fill_bytes(&mut salts);
-        let before = new.last().map_or(state.hash.as_slice(), |link| &link.hash[..]);
-        new.push(chain::link(before, kind, (from, to), &rows, &salts, now.millis()));
-        from = to + 1;
     }
-    Ok((Append { removals: state.removals, links: state.links, new }, more))
+    Ok((append, more))
 }
 
-fn state(reading: &Connection, kind: Kind) -> Result<State, Error> {
+/// The ids of a kind that are not in the chain: the first, and the last.
+fn behind(reading: &Connection, kind: Kind) -> Result<(i64, i64), Error> {
     let (table, id) = kind.table();
     // A call that is under way is not finished yet, nor is what came after it.
     let last = match kind {
@@ -118,24 +116,12 @@ fn state(reading: &Connection, kind: Kind) -> Result<State, Error> {
         _ => format!("select coalesce(max({id}), 0) from {table}"),
     };
     let sql = format!(
-        "select coalesce((select cast(value as integer) from meta where name = '{REMOVALS}'), 0),
-             coalesce((select max(link_id) from chain), 0),
-             coalesce((select hash from chain order by link_id desc limit 1), x''),
-             coalesce((select to_id from chain indexed by chain_kind
-                 where kind = {} order by from_id desc limit 1), 0) + 1,
-             ({last})",
+        "select coalesce((select to_id from chain indexed by chain_kind
+             where kind = {} order by from_id desc limit 1), 0) + 1, ({last})",
         kind as i64
     );
-    let state = reading.row(&sql, [], |row| {
-        Ok(State {
-            removals: row.get(0)?,
-            links: row.get(1)?,
-            hash: row.get(2)?,
-            from: row.get(3)?,
-            last: row.get(4)?,
-        })
-    })?;
-    state.ok_or(Error::Closed)
+    let ids = reading.row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    ids.ok_or(Error::Closed)
 }
 
 /// Whether the first row from an id on has waited long enough.
@@ -166,8 +152,7 @@ struct Append {
 impl Operation for Append {
     type Answer = bool;
     fn run(&self, writing: &mut Writing<'_>) -> Result<bool, Error> {
-        let links: i64 =
-            writing.connection.value("select coalesce(max(link_id), 0) from chain", [])?;
+        let links = last_link(writing.connection)?;
         if links != self.links || removals(writing.connection)? != self.removals {
             return Ok(false);
         }
@@ -180,17 +165,21 @@ impl Operation for Append {
                     link.kind as i64,
                     link.from,
                     link.to,
-                    link.rows,
+                    link.covered.rows,
                     link.at,
-                    link.salts.as_deref(),
-                    link.digests.as_deref(),
-                    &link.root[..],
+                    link.covered.salts.as_deref(),
+                    link.covered.digests.as_deref(),
+                    &link.covered.root[..],
                     &link.hash[..]
                 ],
             )?;
         }
         Ok(true)
     }
+}
+
+fn last_link(connection: &Connection) -> Result<i64, Error> {
+    connection.value("select coalesce(max(link_id), 0) from chain", [])
 }
 
 fn removals(connection: &Connection) -> Result<i64, Error> {
