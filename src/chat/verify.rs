@@ -28,13 +28,11 @@ pub struct VerifierOptions {
 
 /// A callback's query that was found to come from Chat. Made by [`Verifier::verify`] only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authentic {
+pub struct Authentic<'a> {
     /// `CallbackCommand`; the console's check of the URL sends none.
-    pub command: Option<String>,
+    pub command: Option<Cow<'a, str>>,
     /// `OptPlatform`, empty where nothing was said.
-    pub platform: String,
-    /// `ClientIP`: the address of the user who caused the event, not of the caller.
-    pub client_ip: String,
+    pub platform: Cow<'a, str>,
     made_by: Verify,
 }
 
@@ -117,7 +115,7 @@ impl Verifier {
     }
 
     /// Judges the raw query of a callback: what stands behind the `?`, percent-encoded as it came.
-    pub fn verify(&self, query: &str, now: Timestamp) -> Result<Authentic, Rejection> {
+    pub fn verify<'a>(&self, query: &'a str, now: Timestamp) -> Result<Authentic<'a>, Rejection> {
         let query = Query::read(query)?;
         match &query.app_id {
             None => return Err(Rejection::AppIdMissing),
@@ -128,9 +126,8 @@ impl Verifier {
             self.verify_signature(&query, now)?;
         }
         Ok(Authentic {
-            command: query.command.filter(|command| !command.is_empty()).map(Cow::into_owned),
-            platform: query.platform.unwrap_or_default().into_owned(),
-            client_ip: query.client_ip.unwrap_or_default().into_owned(),
+            command: query.command.filter(|command| !command.is_empty()),
+            platform: query.platform.unwrap_or_default(),
             made_by: Verify,
         })
     }
@@ -208,6 +205,10 @@ impl<'a> Query<'a> {
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
+    // Hardly anything that Chat sends is encoded. A plus sign is one: this is no form.
+    if !text.as_bytes().contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
     percent_decode_str(text).decode_utf8_lossy()
 }
 
@@ -219,12 +220,23 @@ fn digits(text: &str) -> Option<i64> {
 fn from_hex(text: &str) -> Option<[u8; 32]> {
     let text: &[u8; 64] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 32];
+    let mut wrong = 0;
     for (byte, pair) in bytes.iter_mut().zip(text.as_chunks::<2>().0) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *byte = u8::try_from(high << 4 | low).ok()?;
+        let (high, low) = (hex_digit(pair[0]), hex_digit(pair[1]));
+        wrong |= high | low;
+        *byte = high << 4 | low & 0xf;
     }
-    Some(bytes)
+    (wrong <= 0xf).then_some(bytes)
+}
+
+/// 0 to 15, or more where it is no digit.
+fn hex_digit(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => u8::MAX,
+    }
 }
 
 #[cfg(test)]
@@ -234,7 +246,7 @@ mod tests {
     const NOW: i64 = 1_669_872_112;
     const SIGN: &str = "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061";
 
-    fn check(tokens: &[&str], query: &str, now: i64) -> Result<Authentic, Rejection> {
+    fn check<'a>(tokens: &[&str], query: &'a str, now: i64) -> Result<Authentic<'a>, Rejection> {
         let tokens = tokens.iter().map(|token| SecretString::from(*token)).collect();
         let tolerance = Duration::from_mins(1);
         Verifier::new(VerifierOptions { app_id: 1_400_000_001, tokens, tolerance })
@@ -248,7 +260,8 @@ mod tests {
     #[test]
     fn the_published_vector_is_accepted() {
         assert_eq!(sign("xxxxyyyy", "1669872112"), SIGN);
-        let authentic = check(&["xxxxyyyy"], &signed(SIGN), NOW).unwrap();
+        let query = signed(SIGN);
+        let authentic = check(&["xxxxyyyy"], &query, NOW).unwrap();
         assert_eq!(authentic.command.as_deref(), Some("X.Y"));
     }
 
@@ -286,7 +299,8 @@ mod tests {
     #[test]
     fn the_time_may_be_a_minute_off_either_way() {
         for (off, fine) in [(-61, false), (-60, true), (0, true), (60, true), (61, false)] {
-            let found = check(&["xxxxyyyy"], &signed(SIGN), NOW + off);
+            let query = signed(SIGN);
+            let found = check(&["xxxxyyyy"], &query, NOW + off);
             assert_eq!(found.is_ok(), fine, "{off}");
         }
     }
@@ -294,7 +308,7 @@ mod tests {
     #[test]
     fn without_a_token_signatures_are_not_looked_at() {
         let found = check(&[], "Sign=nonsense&SdkAppid=1400000001&OptPlatform=i%4fS", NOW).unwrap();
-        assert_eq!((found.command, found.platform.as_str()), (None, "iOS"));
+        assert_eq!((found.command, &*found.platform), (None, "iOS"));
         // An empty token is no token that could fit, and no reason to stop looking either.
         let made = sign("", &NOW.to_string());
         assert_eq!(check(&[""], &signed(&made), NOW), Err(Rejection::SignWrong));
@@ -302,8 +316,30 @@ mod tests {
 
     #[test]
     fn unknown_parameters_may_repeat_and_values_are_decoded() {
-        let query = "SdkAppid=%31400000001&RequestId=1&RequestId=2&ClientIP=%3A%3A1&x";
-        assert_eq!(check(&[], query, NOW).unwrap().client_ip, "::1");
+        let query = "SdkAppid=%31400000001&RequestId=1&RequestId=2&OptPlatform=%3A%3A1&x";
+        assert_eq!(check(&[], query, NOW).unwrap().platform, "::1");
+        let table =
+            [("a+b", "a+b"), ("a%2bb", "a+b"), ("%", "%"), ("%zz", "%zz"), ("%e4", "\u{fffd}")];
+        for (sent, read) in table {
+            let query = format!("SdkAppid=1400000001&OptPlatform={sent}");
+            assert_eq!(check(&[], &query, NOW).unwrap().platform, read, "{sent}");
+        }
+    }
+
+    #[test]
+    fn hex_is_read_whole_or_not_at_all() {
+        let hex = SIGN.to_owned();
+        let read = from_hex(&hex).unwrap();
+        assert_eq!((read[0], read[1], read[31]), (0x17, 0x77, 0x61));
+        for odd in ['g', 'G', '/', ':', '@', '`', ' ', '+'] {
+            for at in [0, 1, 63] {
+                let mut odd_one = hex.clone();
+                odd_one.replace_range(at..=at, odd.encode_utf8(&mut [0; 4]));
+                assert_eq!(from_hex(&odd_one), None, "{odd_one}");
+            }
+        }
+        assert_eq!(from_hex(&hex[1..]), None);
+        assert_eq!(from_hex(&format!("{}é", &hex[..62])), None);
     }
 
     #[test]

@@ -138,14 +138,14 @@ impl Intake {
     }
 
     /// Whether a request comes from Chat. Looks at the query only.
-    pub fn verify(&self, query: &str) -> Result<Authentic, Rejection> {
+    pub fn verify<'a>(&self, query: &'a str) -> Result<Authentic<'a>, Rejection> {
         self.verifier.verify(query, self.clock.now()).inspect_err(|rejection| {
             self.follow_up.counters.callback(metrics::rejected(*rejection));
         })
     }
 
     /// Takes in the body of a verified request. When this returns `Ok`, what it says is stored.
-    pub async fn take(&self, authentic: &Authentic, body: &[u8]) -> Result<Taken, Refused> {
+    pub async fn take(&self, authentic: &Authentic<'_>, body: &[u8]) -> Result<Taken, Refused> {
         let taken = self.take_in(authentic, body).await;
         self.follow_up.counters.callback(metrics::result(&taken));
         taken
@@ -199,7 +199,7 @@ impl Intake {
         self.rules.load_full()
     }
 
-    async fn take_in(&self, authentic: &Authentic, body: &[u8]) -> Result<Taken, Refused> {
+    async fn take_in(&self, authentic: &Authentic<'_>, body: &[u8]) -> Result<Taken, Refused> {
         let received_at = self.clock.now();
         let read = catch_unwind(|| wire::parse(authentic, body, received_at));
         match read.unwrap_or(Err(Unreadable::Failed)) {
@@ -233,7 +233,7 @@ impl Intake {
             }
             Ok(Event::Other { .. }) => {}
             Err(unreadable) => {
-                let command = authentic.command.clone().unwrap_or_default();
+                let command = authentic.command.clone().unwrap_or_default().into_owned();
                 tracing::warn!(command, reason = %unreadable, "an authentic callback cannot be read");
                 let reason = unreadable.to_string();
                 let body = body.to_vec();

@@ -94,13 +94,13 @@ pub enum Unreadable {
 /// Where the query names none, the body's command counts, so that no message is answered with
 /// success and forgotten; a body without one is the console's check of the URL.
 pub fn parse(
-    authentic: &Authentic,
+    authentic: &Authentic<'_>,
     body: &[u8],
     received_at: Timestamp,
 ) -> Result<Event, Unreadable> {
     let named;
     let command = if let Some(command) = &authentic.command {
-        command.as_str()
+        command.as_ref()
     } else {
         named = command_of(body).unwrap_or_default();
         named.as_str()
@@ -138,7 +138,12 @@ pub fn parse_message(
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(Unreadable::NotAnObject);
     }
-    match serde_json::from_slice::<Fields<'_>>(body) {
+    // Looked through once as a whole, it need not be looked through string by string.
+    let read = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str::<Fields<'_>>(text),
+        Err(_) => serde_json::from_slice(body),
+    };
+    match read {
         Ok(fields) => fields.into_message(platform, received_at),
         Err(error) if is_repeated_field(&error) => Err(Unreadable::RepeatedField),
         Err(_) => lenient::fields(mend::read(body)?)?.into_message(platform, received_at),
