@@ -1,6 +1,7 @@
 //! The text of a message: its extracted pieces in order, joined by line feeds, with the way back
 //! from every character to the element that it came from.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Where a piece of text stood in the message.
@@ -8,9 +9,9 @@ use std::fmt;
 pub enum Origin {
     /// An element of `MsgBody`: its index, and the path within its content, such as `Text`,
     /// `Data.title` or `MsgList[1].MsgBody[0].Text`.
-    Element { index: usize, path: String },
+    Element { index: usize, path: Cow<'static, str> },
     /// `CloudCustomData`: the path within it where it is JSON, empty where it is plain text.
-    CloudCustomData { path: String },
+    CloudCustomData { path: Cow<'static, str> },
     /// Text given on its own: `scan`, `explain`, a rule's examples.
     Bare,
 }

@@ -5,6 +5,7 @@
 //! are left out; so is the `Sound` of a custom element, a file name of the push service. Field names
 //! are those of the provider's page on message formats.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -46,13 +47,13 @@ struct Collector {
 
 impl Collector {
     /// Adds a string, cut where the message's share of text is used up.
-    fn push(&mut self, path: &str, text: &str) {
+    fn push(&mut self, path: impl Into<Cow<'static, str>>, text: &str) {
         let room = MAX_TEXT_BYTES.saturating_sub(self.text.as_str().len() + 1);
         let text = &text[..text.floor_char_boundary(room)];
         if text.is_empty() {
             return;
         }
-        let path = path.to_owned();
+        let path = path.into();
         let origin = match self.index {
             Some(index) => Origin::Element { index, path },
             None => Origin::CloudCustomData { path },
@@ -63,7 +64,7 @@ impl Collector {
     /// The string leaves of a text that is a JSON object or array, else the whole text.
     fn json_or_plain(&mut self, path: &str, text: &str) {
         for (path, leaf) in Leaves::of(path, text) {
-            self.push(&path, &leaf);
+            self.push(path, &leaf);
         }
     }
 
@@ -95,7 +96,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 fn element_text(out: &mut Collector, path: &str, kind: &str, content: &Value, depth: usize) {
-    let fields: &[&str] = match kind {
+    let fields: &[&'static str] = match kind {
         "TIMTextElem" => &["Text"],
         "TIMLocationElem" => &["Desc"],
         "TIMFaceElem" => &["Data"],
@@ -115,7 +116,9 @@ fn element_text(out: &mut Collector, path: &str, kind: &str, content: &Value, de
     };
     for name in fields {
         match &content[*name] {
-            Value::String(text) => out.push(&join(path, name), text),
+            // Nothing but an element of the message itself has no path: most texts stand there.
+            Value::String(text) if path.is_empty() => out.push(*name, text),
+            Value::String(text) => out.push(join(path, name), text),
             other => out.every_string(&join(path, name), other, depth),
         }
     }

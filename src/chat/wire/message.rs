@@ -97,6 +97,9 @@ impl Fields<'_> {
         let content_hash =
             digest::of(&self.sender, self.msg_time.0, &self.elements, &self.cloud_custom_data);
         let text = text::extract(&self.elements, &self.cloud_custom_data);
+        let sender = UserId::from(&*self.sender);
+        let same = self.operator == self.sender;
+        let operator = if same { sender.clone() } else { UserId::from(&*self.operator) };
         Ok(Message {
             key: MessageKey {
                 group_id: (&*self.group_id).into(),
@@ -104,8 +107,8 @@ impl Fields<'_> {
                 msg_seq,
             },
             group_type: GroupType(self.group_type.into_owned()),
-            sender: (&*self.sender).into(),
-            operator: (&*self.operator).into(),
+            sender,
+            operator,
             sent_at,
             received_at,
             source,
