@@ -9,8 +9,11 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
@@ -59,7 +62,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// A listener that accepts.
 pub struct Listener {
     address: SocketAddr,
-    stop: CancellationToken,
+    stop: Stop,
     tasks: TaskTracker,
     stop_timeout: Duration,
 }
@@ -73,7 +76,7 @@ impl Listener {
         B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
     {
         let address = listener.local_addr()?;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, tasks) = (Stop::default(), TaskTracker::new());
         let stop_timeout = limits.stop_timeout;
         tasks.spawn(accept(listener, answer, limits, stop.clone(), tasks.clone()));
         tasks.close();
@@ -88,10 +91,40 @@ impl Listener {
 
     /// Accepts nothing more and waits for requests under way.
     pub async fn stop(&self) {
-        self.stop.cancel();
+        self.stop.say();
         if tokio::time::timeout(self.stop_timeout, self.tasks.wait()).await.is_err() {
             tracing::warn!("connections were cut off while stopping");
         }
+    }
+}
+
+/// Says that it is time to stop.
+#[derive(Clone, Default)]
+struct Stop {
+    said: Arc<AtomicBool>,
+    token: CancellationToken,
+}
+
+impl Stop {
+    fn say(&self) {
+        self.said.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    /// Waits for it among other things that are polled often. The token takes two locks that all
+    /// connections share whenever it is polled, so it is left alone while it would say nothing new.
+    async fn heard(&self) {
+        let mut cancelled = std::pin::pin!(self.token.cancelled());
+        let mut woken: Option<Waker> = None;
+        std::future::poll_fn(move |cx| {
+            let waits = woken.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            if waits && !self.said.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+            woken = Some(cx.waker().clone());
+            cancelled.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 
@@ -99,7 +132,7 @@ async fn accept<A, F, B>(
     listener: TcpListener,
     answer: A,
     limits: Limits,
-    stop: CancellationToken,
+    stop: Stop,
     tasks: TaskTracker,
 ) where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -111,7 +144,7 @@ async fn accept<A, F, B>(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.token.cancelled() => return,
             accepted = accept_one(&listener, &connections) => accepted,
         };
         match accepted {
@@ -147,13 +180,8 @@ async fn accept_one(
 }
 
 /// Greets a connection as its listener does, then serves it.
-async fn meet<A, F, B>(
-    stream: TcpStream,
-    peer: Option<Peer>,
-    answer: A,
-    limits: Limits,
-    stop: CancellationToken,
-) where
+async fn meet<A, F, B>(stream: TcpStream, peer: Option<Peer>, answer: A, limits: Limits, stop: Stop)
+where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
@@ -165,7 +193,7 @@ async fn meet<A, F, B>(
     // Until the first request there is no other patience.
     let greeting = certificate.acceptor().accept(stream);
     let greeting = tokio::time::timeout(patience.first_byte, greeting);
-    match stop.run_until_cancelled(greeting).await {
+    match stop.token.run_until_cancelled(greeting).await {
         None => {}
         Some(Ok(Ok(stream))) => {
             serve(Worded::new(Timed::new(stream, patience), wording), peer, answer, stop).await;
@@ -182,7 +210,7 @@ fn why(error: Option<io::Error>) -> String {
     error.map(|error| error.to_string()).unwrap_or_default()
 }
 
-async fn serve<S, A, F, B>(stream: S, peer: Option<Peer>, answer: A, stop: CancellationToken)
+async fn serve<S, A, F, B>(stream: S, peer: Option<Peer>, answer: A, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -194,26 +222,27 @@ where
             request.extensions_mut().insert(peer);
         }
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-        let answered = answer(request);
-        async move {
-            let mut response = answered.await;
+        answer(request).map(move |mut response| {
             if chunked {
                 // A length beside it, which another reader may believe, was dropped before it got here.
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let connection = http1::Builder::new()
         // Patience is the stream's; see there why not hyper's.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
+        // Answers are small: to copy a body behind its head costs less than to hand over two pieces.
+        .writev(false)
         .serve_connection(TokioIo::new(stream), answering);
     tokio::pin!(connection);
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        () = stop.heard() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

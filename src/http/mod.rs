@@ -5,6 +5,7 @@
 
 mod access;
 mod admin;
+mod alarm;
 mod api;
 mod candidate;
 mod dashboard;

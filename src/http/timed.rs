@@ -5,14 +5,15 @@
 //! connections open, and a callback that meets a connection just being closed is lost for good, so
 //! idling must be allowed for long while a slow request must not.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -31,29 +32,13 @@ pub(super) struct Timed<S> {
     patience: Patience,
     deadline: Instant,
     receiving: bool,
-    /// Runs out at the deadline or before; set anew only when it does, so that a request which
-    /// arrives whole costs no timer.
-    sleep: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 impl<S> Timed<S> {
     pub(super) fn new(stream: S, patience: Patience) -> Self {
         let deadline = Instant::now() + patience.first_byte;
-        let sleep = Box::pin(tokio::time::sleep_until(deadline));
-        Self { stream, patience, deadline, receiving: false, sleep }
-    }
-
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.sleep.deadline() > self.deadline {
-                self.sleep.as_mut().reset(self.deadline);
-            }
-            ready!(self.sleep.as_mut().poll(cx));
-            if Instant::now() >= self.deadline {
-                return Poll::Ready(());
-            }
-            self.sleep.as_mut().reset(self.deadline);
-        }
+        Self { stream, patience, deadline, receiving: false, alarm: Alarm::new(deadline) }
     }
 
     /// An answer begins: what comes next is the next request.
@@ -79,7 +64,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
             }
             return Poll::Ready(read);
         }
-        ready!(self.poll_deadline(cx));
+        let deadline = self.deadline;
+        ready!(self.alarm.poll(deadline, cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

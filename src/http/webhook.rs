@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use metrics::Histogram;
 
+use super::alarm::Timeout;
 use crate::intake::{Intake, Refused};
 use crate::store::Error;
 
@@ -37,53 +39,79 @@ pub struct Terms {
 /// what a router costs.
 pub struct Webhook {
     intake: Arc<Intake>,
-    terms: Terms,
+    path: String,
+    max_body_bytes: usize,
+    body_timeout: Timeout,
+    answer_timeout: Timeout,
     took: Histogram,
 }
 
 impl Webhook {
     /// To be made when the recorder of metrics is in place.
     pub fn new(intake: Arc<Intake>, terms: Terms) -> Self {
-        Self { intake, terms, took: metrics::histogram!("quell_callback_seconds") }
+        Self {
+            intake,
+            path: terms.path,
+            max_body_bytes: terms.max_body_bytes,
+            body_timeout: Timeout::new(terms.body_timeout),
+            answer_timeout: Timeout::new(terms.answer_timeout),
+            took: metrics::histogram!("quell_callback_seconds"),
+        }
     }
 
     /// Answers whatever was asked for.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        if request.uri().path() != self.terms.path {
-            return closing(refuse(StatusCode::NOT_FOUND, "no such path"));
+    pub fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Answer> + Send {
+        // Taken apart out here, since an async function keeps its arguments beside what it makes of
+        // them, and all of that is moved about.
+        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        async move {
+            if uri.path() != self.path {
+                return closing(refuse(StatusCode::NOT_FOUND, "no such path"));
+            }
+            if method != Method::POST {
+                let mut refusal = refuse(StatusCode::METHOD_NOT_ALLOWED, "POST only");
+                refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+                return closing(refusal);
+            }
+            let began = Instant::now();
+            let taking = AssertUnwindSafe(take(&self, &uri, &headers, body));
+            let answer = match taking.catch_unwind().await {
+                Ok(Ok(())) => stored(headers),
+                Ok(Err(refusal)) => refusal,
+                Err(_) => panicked(),
+            };
+            self.took.record(began.elapsed());
+            answer
         }
-        if request.method() != Method::POST {
-            let mut refusal = refuse(StatusCode::METHOD_NOT_ALLOWED, "POST only");
-            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return closing(refusal);
-        }
-        let began = Instant::now();
-        let answered = AssertUnwindSafe(take(&self, request)).catch_unwind().await;
-        let answer = answered.unwrap_or_else(|_| panicked());
-        self.took.record(began.elapsed());
-        answer
     }
 }
 
-async fn take(webhook: &Webhook, request: Request<Incoming>) -> Answer {
-    let (head, body) = request.into_parts();
-    let authentic = match webhook.intake.verify(head.uri.query().unwrap_or("")) {
-        Ok(authentic) => authentic,
-        Err(rejection) => return closing(refuse(StatusCode::FORBIDDEN, rejection.reason())),
-    };
-    let body = match read(webhook, &head.headers, body).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal,
-    };
+/// Takes a callback in. `Ok`: what it says is stored.
+async fn take(
+    webhook: &Webhook,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<(), Answer> {
+    let authentic = webhook
+        .intake
+        .verify(uri.query().unwrap_or(""))
+        .map_err(|rejection| closing(refuse(StatusCode::FORBIDDEN, rejection.reason())))?;
+    let body = read(webhook, headers, body).await?;
     let taking = webhook.intake.take(&authentic, &body);
-    match tokio::time::timeout(webhook.terms.answer_timeout, taking).await {
-        Ok(Ok(_)) => json(StatusCode::OK, Bytes::from_static(OK)),
-        Ok(Err(Refused::Unreadable(why))) => refuse(StatusCode::BAD_REQUEST, &why.to_string()),
-        Ok(Err(Refused::Store(error))) => unavailable(&error),
+    match webhook.answer_timeout.within(taking).await {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(Refused::Unreadable(why))) => {
+            Err(refuse(StatusCode::BAD_REQUEST, &why.to_string()))
+        }
+        Some(Err(Refused::Store(error))) => Err(unavailable(&error)),
         // It may still be stored; that it was not acknowledged then does no harm.
-        Err(_) => {
+        None => {
             webhook.intake.refused("late");
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "not stored in time")
+            Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "not stored in time"))
         }
     }
 }
@@ -97,22 +125,35 @@ async fn read(webhook: &Webhook, headers: &HeaderMap, body: Incoming) -> Result<
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
         .unwrap_or(0);
-    if announced > webhook.terms.max_body_bytes as u64 {
+    if announced > webhook.max_body_bytes as u64 {
         return Err(too_large());
     }
-    let collected = Limited::new(body, webhook.terms.max_body_bytes).collect();
-    match tokio::time::timeout(webhook.terms.body_timeout, collected).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => {
+    let reading = whole(Limited::new(body, webhook.max_body_bytes));
+    match webhook.body_timeout.within(reading).await {
+        Some(Ok(body)) => Ok(body),
+        Some(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Some(Err(_)) => {
             webhook.intake.refused("broken_off");
             Err(closing(refuse(StatusCode::BAD_REQUEST, "the body broke off")))
         }
-        Err(_) => {
+        None => {
             webhook.intake.refused("slow_body");
             Err(closing(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long")))
         }
     }
+}
+
+/// The whole body. Nearly every one comes in one piece, which is then all there is to do.
+async fn whole(
+    mut body: Limited<Incoming>,
+) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let first = body.frame().await.transpose()?;
+    let first = first.and_then(|frame| frame.into_data().ok()).unwrap_or_default();
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let rest = body.collect().await?.to_bytes();
+    Ok(if rest.is_empty() { first } else { [first, rest].concat().into() })
 }
 
 fn unavailable(error: &Error) -> Answer {
@@ -146,6 +187,16 @@ fn refusal(status: u16, info: &str) -> String {
 /// Ends the connection with this answer: it may idle for long, and only Chat shall.
 fn closing(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// The answer to what is stored, in the map that held the request's headers: hyper takes it back for
+/// the next request, and so it is made once a connection.
+fn stored(mut headers: HeaderMap) -> Answer {
+    headers.clear();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut answer = Response::new(Full::new(Bytes::from_static(OK)));
+    *answer.headers_mut() = headers;
     answer
 }
 
