@@ -92,6 +92,9 @@ impl Pool {
 
     /// Patterns of the shapes that moderators write.
     pub(crate) fn patterns(&self, count: usize) -> Vec<String> {
+        if count == 0 {
+            return Vec::new();
+        }
         self.lines(&format!("re_{count}.txt")).unwrap_or_else(|| {
             let mut rng = StdRng::seed_from_u64(SEED + 2);
             (0..count).map(|_| pattern(&mut rng)).collect()
