@@ -236,9 +236,9 @@ pub(crate) fn compile(
     for rule in &rules {
         rule.when.measures(&mut measures);
     }
-    let indexes = match (c.keywords.build(), c.patterns.build()) {
-        (Ok(keywords), Ok(patterns)) => Some(Indexes { keywords, patterns, links: c.links }),
-        (Err(error), _) | (_, Err(error)) => {
+    let indexes = match c.keywords.build() {
+        Ok(keywords) => Some(Indexes { keywords, patterns: c.patterns.build(), links: c.links }),
+        Err(error) => {
             c.notes.mistake(Place::default(), format!("too many phrases: {error}"));
             None
         }

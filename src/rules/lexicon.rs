@@ -21,6 +21,8 @@ const BEHIND_GATE: usize = 4;
 /// Bits for each entry of a table of bits: one look in eight at most is in vain. More of them would
 /// push one another out of the cache.
 const BITS_EACH: usize = 8;
+/// Bits that any table has: few enough to stay in the cache beside everything else.
+const LEAST_BITS: usize = 1 << 15;
 
 /// Patterns by their prefixes.
 pub(crate) struct Lexicon {
@@ -88,7 +90,7 @@ impl Lexicon {
         if of < BEHIND_GATE {
             self.short[usize::from(prefix[0])] |= 1 << of;
         } else {
-            self.gate.set(window.prefix(BEHIND_GATE).hash());
+            self.gate.set(gate_hash(window.0));
         }
         let hash = window.hash();
         self.prefixes.set(hash);
@@ -102,8 +104,27 @@ impl Lexicon {
     }
 
     /// Reports each pattern that stands at a place of a text, with its number and its end.
-    pub(crate) fn find_at(&self, text: &[u8], at: usize, mut found: impl FnMut(usize, usize)) {
+    #[inline]
+    pub(crate) fn find_at(&self, text: &[u8], at: usize, found: impl FnMut(usize, usize)) {
         let text = text.get(at..).unwrap_or_default();
+        let next = first_word(text);
+        let short = self.short[usize::from(next.to_le_bytes()[0])];
+        let long = self.gate.has(gate_hash(next));
+        // This is all that is done at most places.
+        if short != 0 || long {
+            self.find_here(text, at, (short, long), found);
+        }
+    }
+
+    /// The patterns that a text begins with, where some of a length may be among them.
+    #[inline(never)]
+    fn find_here(
+        &self,
+        text: &[u8],
+        at: usize,
+        (mut short, long): (u8, bool),
+        mut found: impl FnMut(usize, usize),
+    ) {
         let window = Window::of(text);
         // The NULs behind the end are no part of a prefix.
         let mut find = |of: usize| {
@@ -112,12 +133,11 @@ impl Lexicon {
                 self.find_prefix(window.prefix(of), text, found);
             }
         };
-        let mut short = self.short[usize::from(window.first())];
         while short != 0 {
             find(short.trailing_zeros() as usize);
             short &= short - 1;
         }
-        if self.gate.has(window.prefix(BEHIND_GATE).hash()) {
+        if long {
             (BEHIND_GATE..LENGTHS.len()).for_each(find);
         }
     }
@@ -208,17 +228,7 @@ struct Window(u64, u64);
 
 impl Window {
     fn of(text: &[u8]) -> Self {
-        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-        if let Some(bytes) = text.get(..16) {
-            return Self(word(&bytes[..8]), word(&bytes[8..]));
-        }
-        let mut bytes = [0; 16];
-        bytes[..text.len()].copy_from_slice(text);
-        Self(word(&bytes[..8]), word(&bytes[8..]))
-    }
-
-    fn first(self) -> u8 {
-        self.0.to_le_bytes()[0]
+        Self(first_word(text), first_word(text.get(8..).unwrap_or_default()))
     }
 
     fn prefix(self, of: usize) -> Self {
@@ -235,20 +245,40 @@ impl Window {
     }
 }
 
+/// The first eight bytes of a text; NUL behind its end.
+#[inline]
+fn first_word(text: &[u8]) -> u64 {
+    if let Some(bytes) = text.first_chunk() {
+        return u64::from_le_bytes(*bytes);
+    }
+    let mut bytes = [0; 8];
+    bytes[..text.len()].copy_from_slice(text);
+    u64::from_le_bytes(bytes)
+}
+
+/// The hash of as many first bytes as the gate looks at. Of it the upper bits are used, which one
+/// multiplication mixes well enough.
+#[inline]
+fn gate_hash(word: u64) -> u64 {
+    (word << (64 - 8 * GATE)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// A set of hashes that may hold more than was put in.
 struct Bits {
     words: Box<[u64]>,
+    /// How many of the lower bits of a hash are not looked at.
+    unused: u32,
 }
 
 impl Bits {
     fn for_entries(entries: usize) -> Self {
-        let bits = (entries * BITS_EACH).next_power_of_two().max(64);
-        Self { words: vec![0; bits / 64].into() }
+        let bits = (entries * BITS_EACH).next_power_of_two().max(LEAST_BITS);
+        Self { words: vec![0; bits / 64].into(), unused: 64 - bits.trailing_zeros() }
     }
 
+    #[inline]
     fn place(&self, hash: u64) -> (usize, u64) {
-        // The lower bits choose the slot; these are others.
-        let at = hash >> 24;
+        let at = hash >> self.unused;
         (usize::try_from(at >> 6).unwrap_or(0) & (self.words.len() - 1), 1 << (at & 63))
     }
 
@@ -257,6 +287,7 @@ impl Bits {
         self.words[word] |= bit;
     }
 
+    #[inline]
     fn has(&self, hash: u64) -> bool {
         let (word, bit) = self.place(hash);
         self.words[word] & bit != 0

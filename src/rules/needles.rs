@@ -1,6 +1,6 @@
 //! What a text has to hold for a pattern to match at all.
 //!
-//! All patterns share one automaton of such needles, and a pattern runs only on a text that holds
+//! All patterns share one lexicon of such needles, and a pattern runs only on a text that holds
 //! one of its own. So a pattern costs nothing where it cannot match, whatever its syntax: the
 //! Unicode word boundary, for one, keeps the regex crate from its fast engines on Chinese text.
 

@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, BuildError};
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
 
 use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
 use crate::rules::decode::{At, OneOrMany, TextsOr, written};
 use crate::rules::file::Fold;
+use crate::rules::lexicon::{Lexicon, order};
 use crate::rules::needles::{digits_of, least_digits, needles, without_word_edges};
 use crate::text::{CharFold, Folded, Kind, Reading, fold};
 
@@ -164,16 +164,16 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    pub(crate) fn build(self) -> Result<Index, BuildError> {
+    pub(crate) fn build(self) -> Index {
         let mut levels = Vec::new();
         for level in [Fold::None, Fold::Standard, Fold::Aggressive] {
             let of_level = |entry: &usize| self.entries[*entry].fold == level;
             let members: Vec<usize> = (0..self.entries.len()).filter(of_level).collect();
             if !members.is_empty() {
-                levels.push(Level::build(level, &members, &self.entries)?);
+                levels.push(Level::build(level, &members, &self.entries));
             }
         }
-        Ok(Index { levels, entries: self.entries })
+        Index { levels, entries: self.entries }
     }
 }
 
@@ -186,7 +186,7 @@ pub(crate) struct Index {
 /// The expressions of one folding level.
 struct Level {
     fold: Fold,
-    needles: AhoCorasick,
+    needles: Lexicon,
     /// The entries that each needle is for.
     wanted: Vec<Vec<u32>>,
     /// Entries without needles.
@@ -194,29 +194,34 @@ struct Level {
 }
 
 impl Level {
-    fn build(fold: Fold, members: &[usize], entries: &[Entry]) -> Result<Self, BuildError> {
-        let mut by_needle: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    fn build(fold: Fold, members: &[usize], entries: &[Entry]) -> Self {
+        let mut by_needle: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         let mut always = Vec::new();
         for &member in members {
             let id = u32::try_from(member).unwrap_or(u32::MAX);
-            match &entries[member].needles {
+            // A lexicon takes no NUL.
+            match entries[member].needles.as_ref().filter(|all| !all.concat().contains('\0')) {
                 None => always.push(id),
                 Some(needles) => {
                     for needle in needles {
-                        by_needle.entry(needle).or_default().push(id);
+                        by_needle.entry(order(needle)).or_default().push(id);
                     }
                 }
             }
         }
-        let needles = AhoCorasick::new(by_needle.keys())?;
-        Ok(Self { fold, needles, wanted: by_needle.into_values().collect(), always })
+        let needles: Vec<&str> = by_needle.keys().map(|(_, needle)| *needle).collect();
+        let needles = Lexicon::of(&needles);
+        Self { fold, needles, wanted: by_needle.into_values().collect(), always }
     }
 
     /// The entries that could match.
     fn candidates(&self, text: &str) -> Vec<u32> {
         let mut candidates = self.always.clone();
-        for hit in self.needles.find_overlapping_iter(text) {
-            candidates.extend(&self.wanted[hit.pattern().as_usize()]);
+        let begins_a_character = |at: &usize| text.is_char_boundary(*at);
+        for at in (0..text.len()).filter(begins_a_character) {
+            self.needles.find_at(text.as_bytes(), at, |needle, _| {
+                candidates.extend(&self.wanted[needle]);
+            });
         }
         candidates.sort_unstable();
         candidates.dedup();
