@@ -9,8 +9,6 @@ mod align;
 mod fit;
 mod gap;
 
-pub(crate) use align::begins_within_a_word;
-
 use self::fit::Find;
 use crate::text::{CharFold, Kind, Run, Symbols, fold};
 
@@ -25,7 +23,7 @@ enum Before {
 /// A character of a phrase.
 #[derive(Clone, Copy, Debug)]
 struct Letter {
-    fold: CharFold,
+    fold: &'static CharFold,
     before: Before,
 }
 

@@ -65,7 +65,7 @@ impl CharFold {
     /// A capital that is drawn like the Latin letter in `sign`, and its small form like another.
     pub(crate) const CAPITAL: u8 = 128;
 
-    pub(crate) fn has(self, flag: u8) -> bool {
+    pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
@@ -74,32 +74,56 @@ impl CharFold {
     }
 }
 
-type Page = Box<[CharFold; 256]>;
+struct Page {
+    folds: [CharFold; 256],
+    /// What those of kind [`Kind::Several`] stand for.
+    several: Vec<(char, Box<[CharFold]>)>,
+}
 
-static PAGES: [OnceLock<Page>; 0x1100] = [const { OnceLock::new() }; 0x1100];
+static PAGES: [OnceLock<Box<Page>>; 0x1100] = [const { OnceLock::new() }; 0x1100];
 
 /// What a character is.
 #[inline]
-pub(crate) fn fold(c: char) -> CharFold {
-    let code = c as usize;
-    let page = PAGES[code >> 8].get_or_init(|| page(code >> 8));
-    page[code & 0xff]
-}
-
-#[cold]
-fn page(number: usize) -> Page {
-    let mut page = Box::new([CharFold::new(Kind::Mark, ' '); 256]);
-    for (low, slot) in page.iter_mut().enumerate() {
-        let code = u32::try_from(number << 8 | low).unwrap_or(0);
-        *slot = char::from_u32(code).map_or(CharFold::new(Kind::Mark, ' '), classify);
-    }
-    page
+pub(crate) fn fold(c: char) -> &'static CharFold {
+    &page(c).folds[c as usize & 0xff]
 }
 
 /// The characters that one of kind [`Kind::Several`] stands for.
 #[cold]
-pub(crate) fn expand(c: char) -> Vec<CharFold> {
-    compatible(c).into_iter().take(8).map(|part| simple(part, c)).collect()
+pub(crate) fn expand(c: char) -> &'static [CharFold] {
+    let several = &page(c).several;
+    several.iter().find(|(of, _)| *of == c).map_or(&[], |(_, parts)| parts)
+}
+
+#[inline]
+fn page(c: char) -> &'static Page {
+    let number = c as usize >> 8;
+    PAGES[number].get_or_init(|| new_page(number))
+}
+
+#[cold]
+fn new_page(number: usize) -> Box<Page> {
+    let nothing = CharFold::new(Kind::Mark, ' ');
+    let mut page = Box::new(Page { folds: [nothing; 256], several: Vec::new() });
+    for low in 0..256 {
+        let code = u32::try_from(number << 8 | low).unwrap_or(0);
+        let Some(c) = char::from_u32(code) else { continue };
+        page.folds[low] = classify(c);
+        if page.folds[low].kind == Kind::Several {
+            let parts = compatible(c).into_iter().take(8).map(|part| simple(part, c));
+            page.several.push((c, parts.collect()));
+        }
+    }
+    page
+}
+
+/// A Latin letter with other flags than its own: what a sign, or several, among letters is read as.
+pub(crate) fn letter(latin: char, flags: u8) -> &'static CharFold {
+    static BY_FLAGS: [OnceLock<Vec<CharFold>>; 256] = [const { OnceLock::new() }; 256];
+    let letters = BY_FLAGS[usize::from(flags)]
+        .get_or_init(|| ('a'..='z').map(|c| CharFold { flags, ..*fold(c) }).collect());
+    let at = (latin as usize).checked_sub('a' as usize);
+    at.and_then(|at| letters.get(at)).unwrap_or_else(|| fold(latin))
 }
 
 fn classify(c: char) -> CharFold {

@@ -2,7 +2,7 @@
 //!
 //! The result is a further reading beside the plain one: brackets and bars mostly are just that.
 
-use super::chars::{CharFold, fold};
+use super::chars::{self, CharFold};
 use super::symbols::{Symbol, Symbols};
 
 /// Drawings and their letters, the longer ones first. A bar alone is an i or l among letters, which
@@ -44,8 +44,8 @@ pub(crate) fn undrawn(symbols: &Symbols) -> Option<Symbols> {
         if beside {
             row.extend(&from[copied..at]);
             let (start, end) = (from[at].start, from[at + length - 1].end);
-            let read = CharFold { flags: CharFold::SIGN | CharFold::STROKE, ..fold(letter) };
-            row.push(Symbol { fold: read, start, end });
+            let fold = chars::letter(letter, CharFold::SIGN | CharFold::STROKE);
+            row.push(Symbol { fold, start, end });
             copied = at + length;
         }
         at += length;

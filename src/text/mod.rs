@@ -20,6 +20,6 @@ pub(crate) use drawn::undrawn;
 pub use extract::{MAX_TEXT_BYTES, extract};
 pub(crate) use loosen::loosen;
 pub(crate) use pinyin::{Sound, readings, syllable};
-pub(crate) use reading::{Folded, Reading};
+pub(crate) use reading::Reading;
 pub(crate) use steps::{loose_steps, steps};
 pub(crate) use symbols::{Run, Squeezed, Symbol, Symbols};

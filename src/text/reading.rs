@@ -50,21 +50,42 @@ impl<'a> Reading<'a> {
         })
     }
 
+    /// The bytes of the text that a span of [`folded`](Self::folded) stands for.
+    pub(crate) fn behind_folded(&self, start: usize, end: usize) -> (usize, usize) {
+        self.folded().original(self.symbols(), false, start, end)
+    }
+
     /// What patterns see at `fold: aggressive`: the loose reading, without what parts the characters
     /// of a text that has no word spaces.
     pub(crate) fn loosely_folded(&self) -> &Folded<'a> {
-        self.loosely_folded
-            .get_or_init(|| Folded::of(self.loose().unwrap_or_else(|| self.symbols()), true))
+        self.loosely_folded.get_or_init(|| Folded::of(self.loose_or_strict(), true))
+    }
+
+    /// The bytes of the text that a span of [`loosely_folded`](Self::loosely_folded) stands for.
+    pub(crate) fn behind_loosely_folded(&self, start: usize, end: usize) -> (usize, usize) {
+        self.loosely_folded().original(self.loose_or_strict(), true, start, end)
+    }
+
+    fn loose_or_strict(&self) -> &Symbols {
+        self.loose().unwrap_or_else(|| self.symbols())
     }
 }
 
 /// A folded text that can be read, with the way back.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Folded<'a> {
     text: Cow<'a, str>,
-    /// For each character: its first byte in `text`, and the bytes of the original that it stands
-    /// for. Empty where the folded text has the bytes of the original one by one.
-    places: Vec<(u32, u32, u32)>,
+    /// Made when something is found: the way back is not asked for in most texts.
+    places: OnceCell<Vec<Place>>,
+}
+
+/// A character of a folded text: its first byte there, and the bytes of the original that it stands
+/// for.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: usize,
+    start: u32,
+    end: u32,
 }
 
 impl<'a> Folded<'a> {
@@ -76,33 +97,13 @@ impl<'a> Folded<'a> {
         }
         let upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
         let text = if upper { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
-        Some(Self { text, places: Vec::new() })
+        Some(Self { text, places: OnceCell::new() })
     }
 
     fn of(symbols: &Symbols, without_fillers: bool) -> Self {
-        let row = &symbols.row;
-        let mut text = String::with_capacity(row.len() * 3);
-        let mut places = Vec::with_capacity(row.len());
-        let mut i = 0;
-        while i < row.len() {
-            let word = row[i..].iter().take_while(|s| s.kind() == Kind::Word).count();
-            let latin = is_latin(&row[i..i + word]);
-            for symbol in &row[i..i + word.max(1)] {
-                let c = if latin { symbol.fold.shown } else { symbol.fold.plain };
-                let c = if symbol.kind() == Kind::Free { symbol.fold.shown } else { c };
-                places.push((
-                    u32::try_from(text.len()).unwrap_or(u32::MAX),
-                    symbol.start,
-                    symbol.end,
-                ));
-                text.push(c);
-            }
-            i += word.max(1);
-            if without_fillers && row[i - 1].kind() == Kind::Free {
-                i += filler(&row[i..]);
-            }
-        }
-        Self { text: Cow::Owned(text), places }
+        let mut text = String::with_capacity(symbols.row.len() * 3);
+        readable(&symbols.row, without_fillers, |c, _| text.push(c));
+        Self { text: Cow::Owned(text), places: OnceCell::new() }
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -110,16 +111,52 @@ impl<'a> Folded<'a> {
     }
 
     /// The bytes of the original that a span of the folded text stands for.
-    pub(crate) fn original(&self, start: usize, end: usize) -> (usize, usize) {
-        if self.places.is_empty() {
-            return (start, end);
-        }
-        let first = self.places.partition_point(|(at, ..)| (*at as usize) < start);
-        let behind = self.places.partition_point(|(at, ..)| (*at as usize) < end);
-        match self.places.get(first..behind) {
-            Some([one]) => (one.1 as usize, one.2 as usize),
-            Some([first, .., last]) => (first.1 as usize, last.2.max(first.2) as usize),
+    fn original(
+        &self,
+        symbols: &Symbols,
+        without_fillers: bool,
+        start: usize,
+        end: usize,
+    ) -> (usize, usize) {
+        let places = self.places.get_or_init(|| {
+            let mut places = Vec::with_capacity(symbols.row.len());
+            let mut at = 0;
+            readable(&symbols.row, without_fillers, |c, symbol| {
+                places.push(Place { at, start: symbol.start, end: symbol.end });
+                at += c.len_utf8();
+            });
+            places
+        });
+        let first = places.partition_point(|place| place.at < start);
+        let behind = places.partition_point(|place| place.at < end);
+        match places.get(first..behind) {
+            Some([one]) => (one.start as usize, one.end as usize),
+            Some([first, .., last]) => (first.start as usize, last.end.max(first.end) as usize),
             _ => (0, 0),
+        }
+    }
+}
+
+/// Goes through the characters of a text as they are read, each with its symbol.
+#[inline]
+fn readable(row: &[Symbol], without_fillers: bool, mut next: impl FnMut(char, &Symbol)) {
+    // The word that was looked at last ends here, and is a Latin one.
+    let (mut word_end, mut latin) = (0, false);
+    let mut i = 0;
+    while let Some(symbol) = row.get(i) {
+        let fold = symbol.fold;
+        // The two differ in letters of words only.
+        let alike = fold.plain != fold.shown;
+        if alike && word_end <= i {
+            let is_word = |symbol: &&Symbol| symbol.kind() == Kind::Word;
+            let start = i - row[..i].iter().rev().take_while(is_word).count();
+            word_end = i + row[i..].iter().take_while(is_word).count();
+            latin = is_latin(&row[start..word_end]);
+        }
+        next(if alike && !latin { fold.plain } else { fold.shown }, symbol);
+        i += 1;
+        if without_fillers && fold.kind == Kind::Free {
+            i += filler(&row[i..]);
         }
     }
 }
@@ -155,7 +192,7 @@ mod tests {
             let folded = reading.folded();
             assert_eq!(folded.as_str(), expected);
             for (at, c) in folded.as_str().char_indices() {
-                let (start, end) = folded.original(at, at + c.len_utf8());
+                let (start, end) = reading.behind_folded(at, at + c.len_utf8());
                 assert!(text.as_str().get(start..end).is_some_and(|part| !part.is_empty()));
             }
         }

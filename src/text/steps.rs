@@ -14,7 +14,7 @@ pub(crate) fn steps(written: &str) -> Vec<&'static str> {
         }
     };
     let chars = || written.chars().map(|c| (c, fold(c)));
-    let shown = |step: fn(char, CharFold) -> bool| chars().any(|(c, fold)| step(c, fold));
+    let shown = |step: fn(char, &CharFold) -> bool| chars().any(|(c, fold)| step(c, fold));
     note(
         "hidden characters",
         shown(|c, f| f.kind == Kind::Hidden && !is_mark(c) && !is_direction(c)),
@@ -75,7 +75,7 @@ fn is_direction(c: char) -> bool {
 }
 
 /// Full-width, circled, mathematical and other compatibility forms.
-fn is_styled(c: char, fold: CharFold) -> bool {
+fn is_styled(c: char, fold: &CharFold) -> bool {
     let compatibility = matches!(c, '\u{2070}'..='\u{209f}' | '\u{2100}'..='\u{24ff}' | '\u{2e80}'..='\u{2fdf}' | '\u{3200}'..='\u{33ff}'
         | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}' | '\u{1d400}'..='\u{1d7ff}' | '\u{1f100}'..='\u{1f1ff}' | '\u{1d2c}'..='\u{1d6a}' | '\u{2b0}'..='\u{2b8}');
     compatibility && fold.plain != c

@@ -3,12 +3,12 @@
 
 use unicode_normalization::char::compose;
 
-use super::chars::{CharFold, Kind, expand, fold};
+use super::chars::{CharFold, Kind, expand, fold, letter};
 
 /// One visible character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Symbol {
-    pub(crate) fold: CharFold,
+    pub(crate) fold: &'static CharFold,
     /// Bytes of the original text that it stands for.
     pub(crate) start: u32,
     pub(crate) end: u32,
@@ -21,6 +21,10 @@ impl Symbol {
     /// Whether it is part of a word, a number or a text without word spaces.
     pub(crate) fn is_letter(&self) -> bool {
         matches!(self.fold.kind, Kind::Word | Kind::Digit | Kind::Free)
+    }
+    /// A letter or digit of a word, not a sign in the place of one.
+    pub(crate) fn is_wordy(&self) -> bool {
+        matches!(self.fold.kind, Kind::Word | Kind::Digit) && !self.fold.has(CharFold::SIGN)
     }
     pub(crate) fn is_gap(&self) -> bool {
         !self.is_letter()
@@ -53,40 +57,41 @@ const POP_ISOLATE: char = '\u{2069}';
 impl Symbols {
     /// Reads a text.
     pub(crate) fn of(text: &str) -> Self {
-        let mut symbols = Self { row: Vec::with_capacity(text.len()), ..Self::default() };
+        let mut symbols = Self { row: Vec::with_capacity(text.chars().count()), ..Self::default() };
+        // The flags of all characters together.
+        let mut flags = 0;
         let mut sign_before = false;
         for (at, c) in text.char_indices() {
             let found = fold(c);
-            let start = offset(at);
-            let end = offset(at + c.len_utf8());
+            let symbol = |fold| Symbol { fold, start: offset(at), end: offset(at + c.len_utf8()) };
+            flags |= found.flags;
             match found.kind {
                 Kind::Hidden => symbols.reversed |= c == RIGHT_TO_LEFT_OVERRIDE,
-                Kind::Several => {
-                    let parts = expand(c).into_iter();
-                    symbols.row.extend(parts.map(|fold| Symbol { fold, start, end }));
-                }
+                Kind::Several => symbols.row.extend(expand(c).iter().map(symbol)),
                 Kind::Free => {
                     symbols.free = true;
-                    if found.has(CharFold::JOINS) && symbols.join(found.plain, end) {
-                        continue;
+                    let symbol = symbol(found);
+                    if !found.has(CharFold::JOINS) || !symbols.join(found.plain, symbol.end) {
+                        symbols.row.push(symbol);
                     }
-                    symbols.row.push(Symbol { fold: found, start, end });
                 }
                 kind => {
-                    symbols.genuine |= found.has(CharFold::GENUINE);
                     let sign = found.has(CharFold::SIGN);
-                    symbols.drawn |= found.has(CharFold::STROKE);
-                    symbols.capitals |= found.has(CharFold::CAPITAL);
-                    let wordy = matches!(kind, Kind::Word | Kind::Digit);
-                    let beside = symbols.row.last().is_some_and(Symbol::is_letter);
-                    // Most exclamation marks stand behind a word and are just that.
-                    let within = sign && found.plain != '!' && beside;
-                    symbols.signs |= within || (sign_before && wordy) || is_regional(&found);
-                    sign_before = sign;
-                    symbols.row.push(Symbol { fold: found, start, end });
+                    if sign || sign_before {
+                        let wordy = matches!(kind, Kind::Word | Kind::Digit);
+                        let beside = symbols.row.last().is_some_and(Symbol::is_letter);
+                        // Most exclamation marks stand behind a word and are just that.
+                        let within = sign && found.plain != '!' && beside;
+                        symbols.signs |= within || (sign_before && wordy) || is_regional(found);
+                        sign_before = sign;
+                    }
+                    symbols.row.push(symbol(found));
                 }
             }
         }
+        symbols.genuine = flags & CharFold::GENUINE != 0;
+        symbols.drawn = flags & CharFold::STROKE != 0;
+        symbols.capitals = flags & CharFold::CAPITAL != 0;
         symbols
     }
 
@@ -148,8 +153,8 @@ impl Symbols {
 
     /// Letters of flags, except where two of them are one.
     fn regional_as_letters(&mut self) {
-        for run in self.row.chunk_by_mut(|a, b| is_regional(&a.fold) == is_regional(&b.fold)) {
-            if run.len() != 2 && is_regional(&run[0].fold) {
+        for run in self.row.chunk_by_mut(|a, b| is_regional(a.fold) == is_regional(b.fold)) {
+            if run.len() != 2 && is_regional(run[0].fold) {
                 for symbol in run {
                     symbol.fold = fold(symbol.fold.sign);
                 }
@@ -163,7 +168,7 @@ impl Symbols {
         for symbol in &mut read.row {
             if symbol.fold.has(CharFold::CAPITAL) {
                 let flags = symbol.fold.flags & CharFold::FOREIGN | CharFold::UPPER;
-                symbol.fold = CharFold { flags, ..fold(symbol.fold.sign) };
+                symbol.fold = letter(symbol.fold.sign, flags);
             }
         }
         read.genuine = read.row.iter().any(|symbol| symbol.fold.has(CharFold::GENUINE));
@@ -173,7 +178,7 @@ impl Symbols {
     fn sign_as_letter(&mut self, at: usize, beside: usize, inside: bool) {
         let fold = self.row[at].fold;
         let wordy = |s: &Symbol| matches!(s.kind(), Kind::Word | Kind::Digit);
-        let is_sign = fold.has(CharFold::SIGN) && !wordy(&self.row[at]) && !is_regional(&fold);
+        let is_sign = fold.has(CharFold::SIGN) && !wordy(&self.row[at]) && !is_regional(fold);
         // An exclamation mark behind a word is one, unless another sign goes on with the word.
         let goes_on = self.row.get(at + 1).is_some_and(|next| {
             next.fold.has(CharFold::SIGN) && !matches!(next.fold.plain, '!' | '$' | '@')
@@ -182,8 +187,7 @@ impl Symbols {
             && (inside || fold.plain != '!' || goes_on)
             && self.row.get(beside).is_some_and(wordy)
         {
-            let letter = super::chars::fold(fold.sign);
-            self.row[at].fold = CharFold { flags: CharFold::SIGN, ..letter };
+            self.row[at].fold = letter(fold.sign, CharFold::SIGN);
         }
     }
 
@@ -208,42 +212,49 @@ fn offset(at: usize) -> u32 {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Squeezed {
     pub(crate) text: String,
-    /// For each character of `text`: where it begins in it, and the first and last symbol that it
-    /// stands for.
+    /// For each character of `text` the symbols that it stands for.
     pub(crate) runs: Vec<Run>,
 }
 
 /// One character of a squeezed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
-    pub(crate) at: u32,
+    /// The first and the last symbol that it stands for.
     pub(crate) first: u32,
     pub(crate) last: u32,
+    /// The first symbol stands within a word or number.
+    joined: bool,
+}
+
+impl Run {
+    /// Whether no whole word can begin with it: it is one letter, and another stands right before it.
+    pub(crate) fn begins_within_a_word(&self) -> bool {
+        self.joined && self.first == self.last
+    }
 }
 
 impl Squeezed {
     pub(crate) fn of(symbols: &Symbols) -> Self {
-        let mut squeezed = Self {
-            text: String::with_capacity(symbols.row.len() * 3),
-            runs: Vec::with_capacity(symbols.row.len()),
-        };
-        let mut previous = None;
-        for (i, symbol) in symbols.row.iter().enumerate() {
+        let mut text = String::with_capacity(symbols.row.len() * 3);
+        let mut runs: Vec<Run> = Vec::with_capacity(symbols.row.len());
+        let mut class = None;
+        let mut wordy_before = false;
+        for (symbol, i) in symbols.row.iter().zip(0..) {
+            let wordy = symbol.is_wordy();
+            let joined = wordy && wordy_before;
+            wordy_before = wordy;
             if symbol.is_gap() {
                 continue;
             }
-            let i = offset(i);
-            let class = symbol.fold.class;
-            match squeezed.runs.last_mut() {
-                Some(run) if previous == Some(class) => run.last = i,
-                _ => {
-                    squeezed.runs.push(Run { at: offset(squeezed.text.len()), first: i, last: i });
-                    squeezed.text.push(class);
-                    previous = Some(class);
-                }
+            if class != Some(symbol.fold.class) {
+                class = Some(symbol.fold.class);
+                text.push(symbol.fold.class);
+                runs.push(Run { first: i, last: i, joined });
+            } else if let Some(run) = runs.last_mut() {
+                run.last = i;
             }
         }
-        squeezed
+        Self { text, runs }
     }
 }
 

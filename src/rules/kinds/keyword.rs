@@ -24,7 +24,7 @@ use crate::rules::compile::{Compiler, Findings, LeafId, Span, Via};
 use crate::rules::decode::{At, FromNode, Notes, OneOrMany, TextsOr, written};
 use crate::rules::file::{Fold, Wholeness};
 use crate::rules::lexicon::{Lexicon, order};
-use crate::rules::phrase::{Phrase, begins_within_a_word};
+use crate::rules::phrase::Phrase;
 use crate::rules::sound::Sounding;
 use crate::rules::yaml::{Node, Value};
 use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen, undrawn};
@@ -353,15 +353,14 @@ impl Looks {
 
     fn find(&self, symbols: &Symbols, via: Via, found: &mut Findings) {
         let squeezed = Squeezed::of(symbols);
-        for (at, run) in squeezed.runs.iter().enumerate() {
+        let text = squeezed.text.as_str();
+        for (at, (start, _)) in text.char_indices().enumerate() {
             // Most letters of a Latin text are within a word, where no whole word begins.
-            if !self.parts && begins_within_a_word(&symbols.row, run) {
+            if !self.parts && squeezed.runs[at].begins_within_a_word() {
                 continue;
             }
-            let start = run.at as usize;
-            self.phrases.lexicon.find_at(squeezed.text.as_bytes(), start, |pattern, end| {
-                let runs = &squeezed.runs[at..];
-                let runs = &runs[..runs.partition_point(|run| (run.at as usize) < end)];
+            self.phrases.lexicon.find_at(text.as_bytes(), start, |pattern, end| {
+                let runs = &squeezed.runs[at..at + text[start..end].chars().count()];
                 for hidden in self.phrases.of(pattern) {
                     let place = (hidden.aggressive || via != Via::Loose)
                         .then(|| hidden.phrase.verify(symbols, runs));

@@ -143,7 +143,7 @@ pub(crate) fn find(matchers: &[Matcher], reading: &Reading<'_>, found: &mut Find
         return;
     }
     for link in links(text) {
-        let (start, end) = folded.original(link.at.start, link.at.end);
+        let (start, end) = reading.behind_folded(link.at.start, link.at.end);
         for matcher in matchers {
             let any = |sites: &Vec<Site>| sites.iter().any(|site| site.holds(&link));
             if matcher.within.as_ref().is_none_or(any) && !matcher.outside.as_ref().is_some_and(any)

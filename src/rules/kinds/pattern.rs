@@ -21,7 +21,7 @@ use crate::rules::decode::{At, OneOrMany, TextsOr, written};
 use crate::rules::file::Fold;
 use crate::rules::lexicon::{Lexicon, order};
 use crate::rules::needles::{digits_of, least_digits, needles, without_word_edges};
-use crate::text::{CharFold, Folded, Kind, Reading, fold};
+use crate::text::{CharFold, Kind, Reading, fold};
 
 /// The longest pattern taken, in bytes.
 const MAX_PATTERN_BYTES: usize = 1024;
@@ -117,8 +117,8 @@ fn limited(pattern: &str, case_insensitive: bool) -> Result<Regex, regex::Error>
 fn folded_literals(pattern: &str) -> String {
     let each = |c: char| match fold(c) {
         _ if c.is_ascii() => c,
-        CharFold { kind: Kind::Free, shown, .. } => shown,
-        CharFold { kind: Kind::Word, plain, .. } => plain,
+        CharFold { kind: Kind::Free, shown, .. } => *shown,
+        CharFold { kind: Kind::Word, plain, .. } => *plain,
         _ => c,
     };
     pattern.chars().map(each).collect()
@@ -234,30 +234,37 @@ impl Index {
     pub(crate) fn find(&self, reading: &Reading<'_>, found: &mut Findings) {
         for level in &self.levels {
             match level.fold {
-                Fold::None => self.try_all(level, reading.written(), None, found),
+                Fold::None => {
+                    let here = |start, end| (start, end);
+                    self.try_all(level, reading.written(), (Via::Written, here), found);
+                }
                 Fold::Standard => {
-                    let folded = reading.folded();
-                    self.try_all(level, folded.as_str(), Some(folded), found);
+                    let strict = |start, end| reading.behind_folded(start, end);
+                    let text = reading.folded().as_str();
+                    self.try_all(level, text, (Via::Readable, strict), found);
                 }
                 Fold::Aggressive => {
-                    let (strict, loose) = (reading.folded(), reading.loosely_folded());
-                    self.try_all(level, strict.as_str(), Some(strict), found);
-                    if loose.as_str() != strict.as_str() {
-                        self.try_all(level, loose.as_str(), Some(loose), found);
+                    let strict = |start, end| reading.behind_folded(start, end);
+                    let loose = |start, end| reading.behind_loosely_folded(start, end);
+                    let text = reading.folded().as_str();
+                    let loose_text = reading.loosely_folded().as_str();
+                    self.try_all(level, text, (Via::Readable, strict), found);
+                    if loose_text != text {
+                        self.try_all(level, loose_text, (Via::Readable, loose), found);
                     }
                 }
             }
         }
     }
 
+    /// Tries what could match on a text; `original` leads back from it to the written one.
     fn try_all(
         &self,
         level: &Level,
         text: &str,
-        folded: Option<&Folded<'_>>,
+        (via, original): (Via, impl Fn(usize, usize) -> (usize, usize)),
         found: &mut Findings,
     ) {
-        let via = if folded.is_some() { Via::Readable } else { Via::Written };
         let mut digits = None;
         for candidate in level.candidates(text) {
             let entry = &self.entries[candidate as usize];
@@ -268,10 +275,7 @@ impl Index {
                 continue;
             }
             for hit in entry.hits(text).take(MAX_MATCHES) {
-                let (start, end) = match folded {
-                    Some(folded) => folded.original(hit.start, hit.end),
-                    None => (hit.start, hit.end),
-                };
+                let (start, end) = original(hit.start, hit.end);
                 if start < end {
                     found.add(entry.leaf, Span { start, end, via });
                 }

@@ -19,9 +19,8 @@ impl Phrase {
             letter.is_some_and(|l| matches!(l.fold.kind, Kind::Word | Kind::Digit))
         };
         self.whole
-            && ((latin(self.letters.first()) && begins_within_a_word(row, first))
-                || (latin(self.letters.last())
-                    && is_glued(row, last, row.get(last.last as usize + 1))))
+            && ((latin(self.letters.first()) && first.begins_within_a_word())
+                || (latin(self.letters.last()) && ends_within_a_word(row, last)))
     }
 
     /// Lays the symbols of the runs beside the letters of the phrase.
@@ -33,7 +32,7 @@ impl Phrase {
             let same = self.letters[k..].iter().take_while(|l| l.fold.class == class).count();
             if run.first == run.last && same == 1 {
                 let symbol = run.first as usize;
-                if !is_read_as(&row[symbol], &self.letters[k].fold) {
+                if !is_read_as(&row[symbol], self.letters[k].fold) {
                     return None;
                 }
                 pairs.push(Pair { symbol, letter: k });
@@ -78,13 +77,13 @@ impl Phrase {
                 let must = run.len() - t < same - j;
                 let breaks =
                     symbol - run[t - 1] > 1 && self.letters[k + j + 1].before == Before::Space;
-                let fits = is_read_as(&row[symbol], &self.letters[k + j].fold);
+                let fits = is_read_as(&row[symbol], self.letters[k + j].fold);
                 let exact = run.len() == same;
                 if must || breaks || !fits || exact {
                     j += 1;
                 }
             }
-            if !is_read_as(&row[symbol], &self.letters[k + j].fold) {
+            if !is_read_as(&row[symbol], self.letters[k + j].fold) {
                 return None;
             }
             pairs.push(Pair { symbol, letter: k + j });
@@ -93,22 +92,14 @@ impl Phrase {
     }
 }
 
-/// Whether no whole word can begin with a run: it is one letter, and another stands right before it.
-pub(crate) fn begins_within_a_word(row: &[Symbol], run: &Run) -> bool {
-    let before = (run.first as usize).checked_sub(1).and_then(|at| row.get(at));
-    is_glued(row, run, before)
+/// Whether no whole word can end with a run: it is one letter, and another stands right behind it.
+fn ends_within_a_word(row: &[Symbol], run: &Run) -> bool {
+    let last = run.last as usize;
+    run.first == run.last && is_wordy(row.get(last)) && is_wordy(row.get(last + 1))
 }
 
-/// Whether a run is one letter of a word that goes on beside it.
-fn is_glued(row: &[Symbol], run: &Run, beside: Option<&Symbol>) -> bool {
-    run.first == run.last && is_wordy(row.get(run.first as usize)) && is_wordy(beside)
-}
-
-/// A letter or digit of a word, not a sign in the place of one.
 pub(super) fn is_wordy(symbol: Option<&Symbol>) -> bool {
-    symbol.is_some_and(|s| {
-        matches!(s.kind(), Kind::Word | Kind::Digit) && !s.fold.has(CharFold::SIGN)
-    })
+    symbol.is_some_and(Symbol::is_wordy)
 }
 
 /// Whether a symbol of the same class can be read as a letter.
