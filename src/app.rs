@@ -587,6 +587,7 @@ pub fn store_options(config: &Config) -> sqlite::Options {
         batch: store.batch_messages,
         readers: store.readers,
         quarantine_rows: store.quarantine_rows,
+        log_pages: sqlite::LOG_PAGES,
         search: store.search,
         migrate: store.migrate,
     }

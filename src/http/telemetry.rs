@@ -83,6 +83,10 @@ fn describe() {
     );
     describe_counter!("quell_recalled_messages_total", "Recall jobs that ended, by state");
     describe_counter!("quell_store_failures_total", "Transactions that failed");
+    describe_counter!(
+        "quell_store_checkpoint_failures_total",
+        "Times that the write-ahead log could not be worked into the database"
+    );
     describe_counter!("quell_malformed_requests_total", "Requests that are no HTTP");
     describe_counter!("quell_tls_failures_total", "Connections whose TLS handshake failed");
     describe_gauge!("quell_gaps_open_sequences", "Sequences that wait to be pulled from history");
@@ -103,4 +107,5 @@ fn describe() {
     metrics::counter!("quell_recall_calls_total", "code" => "0").absolute(0);
     metrics::counter!("quell_recalled_messages_total", "result" => "recalled").absolute(0);
     metrics::counter!("quell_store_failures_total").absolute(0);
+    metrics::counter!("quell_store_checkpoint_failures_total").absolute(0);
 }

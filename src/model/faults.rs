@@ -12,6 +12,8 @@
 //! | `after_claim` | after a call's lease, before the call leaves |
 //! | `after_send_before_record` | after Chat's answer, before it is recorded |
 //! | `on_checkpoint` | before the write-ahead log is emptied |
+//! | `checkpoint_write` | where the log is worked into the database: a page cannot be written |
+//! | `checkpoint_sync` | there, too: what was written cannot be synced |
 //! | `on_rule_swap` | between announcing other rules and judging by them |
 
 /// Evaluates a point: ends the process where it is told to, else answers whether the step fails.

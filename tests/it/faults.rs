@@ -104,3 +104,46 @@ async fn a_call_that_panics_is_made_again() {
     assert_eq!(code, Some(0));
     assert_eq!(log.matches("a recall call panicked").count(), 2, "{log}");
 }
+
+/// Enough messages for a write-ahead log that is longer than it is left.
+const A_LONG_LOG: u64 = 800;
+
+/// Sends them. Answers how many were acknowledged before one was not.
+async fn fill_the_log(daemon: &Process) -> u64 {
+    let long = "long ".repeat(13_000);
+    for seq in 1..=A_LONG_LOG {
+        if daemon.callbacks.say("g", seq, &long).await != 200 {
+            return seq - 1;
+        }
+    }
+    A_LONG_LOG
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_worked_in_is_told_of_and_tried_again() {
+    let home = Home::new().await;
+    let daemon = failing(&home, "checkpoint_write=2*return->off").await;
+    assert_eq!(fill_the_log(&daemon).await, A_LONG_LOG);
+    let (_, metrics) = daemon.admin("/metrics").await;
+    assert!(metrics.contains("quell_store_checkpoint_failures_total 2"), "{metrics}");
+    assert_eq!(daemon.admin("/readyz").await.0, 200);
+    let (code, log) = daemon.terminate().await;
+    assert_eq!(code, Some(0));
+    assert_eq!(log.matches("the log could not be worked into the database").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_synced_ends_the_daemon_and_loses_nothing() {
+    let home = Home::new().await;
+    let daemon = failing(&home, "checkpoint_sync=return").await;
+    let acknowledged = fill_the_log(&daemon).await;
+    assert!((1..A_LONG_LOG).contains(&acknowledged), "{acknowledged}");
+    let (code, log) = daemon.ended().await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("the database could not be synced"), "{log}");
+    assert!(log.contains("the writer of the database has ended"), "{log}");
+    let app = home.start(&[]).await;
+    let rows = app.rows(quell::store::View::Messages).await.rows.len() as u64;
+    assert!(rows >= acknowledged, "{rows} of {acknowledged}");
+    app.stop().await;
+}

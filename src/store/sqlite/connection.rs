@@ -4,10 +4,13 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "fail")]
+use rusqlite::ffi;
 use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, OpenFlags, Params, Row, Transaction};
 
 use super::open::{BUSY, Options, PRAGMAS, Synchronous, is_about_the_statement};
+use crate::model::faults::fault;
 use crate::store::Error;
 
 /// Statements that stay prepared. There are some hundred on the writer's side.
@@ -35,6 +38,8 @@ impl Connection {
         for (name, value) in PRAGMAS {
             connection.pragma_update(None, name, value)?;
         }
+        // What works the log in says when: see `checkpoint`.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         Ok(Self(connection))
     }
 
@@ -133,14 +138,37 @@ impl Connection {
     }
 
     /// Works what is in the log into the database, as far as no reader needs it as it was.
-    pub(super) fn settle(&self) -> Result<(), Error> {
-        self.value::<i64>("pragma wal_checkpoint(passive)", []).map(drop)
+    pub(super) fn settle(&self) -> rusqlite::Result<Log> {
+        fault!("checkpoint_write", Err(failure(ffi::SQLITE_IOERR_WRITE)));
+        fault!("checkpoint_sync", Err(failure(ffi::SQLITE_IOERR_FSYNC)));
+        self.checkpoint("pragma wal_checkpoint(passive)")
+    }
+
+    /// How long the log is.
+    pub(super) fn log(&self) -> rusqlite::Result<Log> {
+        self.checkpoint("pragma wal_checkpoint(noop)")
+    }
+
+    fn checkpoint(&self, sql: &str) -> rusqlite::Result<Log> {
+        let mut statement = self.prepare(sql)?;
+        statement.query_row([], |row| Ok(Log { pages: row.get(1)?, copied: row.get(2)? }))
     }
 
     /// Ends it. What it could not write is told of.
-    pub(super) fn close(self) -> Result<(), Error> {
-        self.0.close().map_err(|(_, error)| error.into())
+    pub(super) fn close(self) -> rusqlite::Result<()> {
+        self.0.close().map_err(|(_, error)| error)
     }
+}
+
+/// A write-ahead log: its pages, and how many of them are in the database.
+pub(super) struct Log {
+    pub pages: i64,
+    pub copied: i64,
+}
+
+#[cfg(feature = "fail")]
+fn failure(code: std::ffi::c_int) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some("injected".to_owned()))
 }
 
 /// A connection that is read from where it may block, with what is remembered of what was read.

@@ -12,6 +12,7 @@ mod axis;
 mod backfills;
 mod cases;
 mod chain;
+mod checkpoint;
 mod connection;
 mod control;
 mod conversations;
@@ -41,7 +42,7 @@ mod words;
 mod writer;
 
 pub use migrations::latest_version;
-pub use open::{Options, Synchronous, migrate, open, open_to_read};
+pub use open::{LOG_PAGES, Options, Synchronous, migrate, open, open_to_read};
 pub use past::Reader;
 
 use rand::rngs::StdRng;

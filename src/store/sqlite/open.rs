@@ -24,6 +24,10 @@ const SQLITE_WANTED: &str = "3.51.3";
 /// `quel` in ASCII: what `file` and SQLite tools show as the file's application.
 const APPLICATION_ID: i64 = 0x7175_656c;
 
+/// Pages of the write-ahead log, 32 MiB, at which it is worked into the database. A page that many
+/// commits touch is written there once for all of them: the more wait, the less is written.
+pub const LOG_PAGES: u32 = 8192;
+
 /// How long to wait for another process that locks the database for a moment.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
@@ -48,6 +52,8 @@ pub struct Options {
     pub batch: usize,
     pub readers: u32,
     pub quarantine_rows: u32,
+    /// Pages of the write-ahead log at which it is worked into the database.
+    pub log_pages: u32,
     /// Whether texts are put into an index that can be searched.
     pub search: bool,
     /// Whether to bring an older schema up to date, or to refuse it.
@@ -65,6 +71,7 @@ impl Options {
             batch: 512,
             readers: 4,
             quarantine_rows: 10_000,
+            log_pages: LOG_PAGES,
             search: false,
             migrate: true,
         }
@@ -231,8 +238,7 @@ pub(super) const PRAGMAS: [(&str, &str); 8] = [
     ("cell_size_check", "on"),
     // What is deleted is overwritten: erased text must not lie about in the file.
     ("secure_delete", "on"),
-    // Pages of the WAL, 32 MiB, at which it is worked into the file. A page that many commits
-    // touch is written there once for all of them: the more wait, the less is written.
+    // For what migrates alone: as `LOG_PAGES`.
     ("wal_autocheckpoint", "8192"),
     // After a checkpoint the WAL file is cut back to this many bytes. Less than it grows to between
     // two of them would have the file system allot it anew each time.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
+use super::checkpoint::Checkpoints;
 use super::connection::Connection;
 use super::conversations::{Arrival, Conversations, Known};
 use super::keys::Keys;
@@ -121,6 +122,7 @@ impl Writer {
         let stop = tokio_util::sync::CancellationToken::new();
         let task = Task {
             connection: Some(connection),
+            checkpoints: Some(Checkpoints::start(options)?),
             options: options.clone(),
             conversations: Conversations::default(),
             ids,
@@ -234,6 +236,8 @@ impl<T> Listener<T> {
 struct Task {
     /// `None` after a failure, until it is opened again.
     connection: Option<Connection>,
+    /// Never of other files than the connection's.
+    checkpoints: Option<Checkpoints>,
     options: Options,
     conversations: Conversations,
     ids: Ids,
@@ -304,12 +308,18 @@ impl Task {
             let busy = batch.entries.len() >= BUSY;
             busy_until = busy.then(|| Instant::now() + APART);
             self.write(batch);
+            if let (Some(connection), Some(checkpoints)) = (&self.connection, &mut self.checkpoints)
+                && !checkpoints.tend(connection)
+            {
+                return;
+            }
         }
+        self.checkpoints = None;
         // Readers may be open longer than this: whoever copies the database alone shall have all of it.
         if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.settle().and_then(|()| connection.close())
+            && let Err(error) = connection.settle().and_then(|_| connection.close())
         {
-            tracing::warn!(error = %error, "the database did not close cleanly");
+            tracing::warn!(%error, "the database did not close cleanly");
         }
     }
 
@@ -377,6 +387,7 @@ impl Task {
         self.place.check_database()?;
         let connection =
             Connection::open(&self.options).inspect_err(|_| std::thread::sleep(REOPEN_AFTER))?;
+        self.checkpoints = Some(Checkpoints::start(&self.options)?);
         self.place.reopened();
         self.conversations = Conversations::default();
         self.ids = Ids::read(&connection)?;
@@ -431,6 +442,7 @@ impl Task {
                 metrics::counter!("quell_store_failures_total").increment(1);
                 self.shared.listener.tell([JobEvent::Failed]);
                 self.shared.watcher.tell([Sighting::Failed]);
+                self.checkpoints = None;
                 self.connection = None;
                 Err(error)
             }
