@@ -10,7 +10,7 @@
 //! tripped stay so.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::{RuleId, Timestamp, UserId};
@@ -57,7 +57,29 @@ struct State {
     hit_by: HashMap<RuleId, Distinct>,
     tripped: HashSet<RuleId>,
     by_rule: HashMap<RuleId, VecDeque<i64>>,
-    by_sender: HashMap<u64, VecDeque<i64>>,
+    by_sender: BySender<VecDeque<i64>>,
+}
+
+/// What is kept of senders, by a hash of theirs that nobody outside can foresee.
+type BySender<T> = HashMap<u64, T, BuildHasherDefault<Hashed>>;
+
+/// Takes what is a hash already for one. Halves are swapped: a sample is of hashes that end alike, and
+/// maps look at the end first.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash.rotate_left(32);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Guard {
@@ -174,7 +196,7 @@ fn has_room(used: &mut VecDeque<i64>, cap: u32, at: Timestamp) -> bool {
 }
 
 /// Keeps the counts of senders from growing without end.
-fn forget_idle(by_sender: &mut HashMap<u64, VecDeque<i64>>, at: Timestamp) {
+fn forget_idle(by_sender: &mut BySender<VecDeque<i64>>, at: Timestamp) {
     if by_sender.len() > KEPT {
         by_sender.retain(|_, used| used.back().is_some_and(|then| at.millis() - then < MINUTE));
     }
@@ -184,7 +206,7 @@ fn forget_idle(by_sender: &mut HashMap<u64, VecDeque<i64>>, at: Timestamp) {
 #[derive(Default)]
 struct Distinct {
     /// The step that a sender was last seen in.
-    last_seen: HashMap<u64, i64>,
+    last_seen: BySender<i64>,
     /// Senders by the step that they were seen in, some of them seen again since.
     steps: VecDeque<(i64, Vec<u64>)>,
     /// Only hashes that end in so many zero bits are kept.
