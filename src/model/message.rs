@@ -5,26 +5,26 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MessageKey, Text, Timestamp, UserId};
+use super::{MessageKey, Text, Timestamp, UserId, Word};
 
 /// A group's type as the provider writes it. Open, since new ones appear (`Live`) and old ones have
 /// two names: `Private` is Work, `ChatRoom` is Meeting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct GroupType(pub String);
+pub struct GroupType(pub Word);
 
 impl GroupType {
     /// Whether the provider keeps no messages of such a group: nothing can be pulled from history,
     /// and a recall works for one hour only.
     #[must_use]
     pub fn is_av_chat_room(&self) -> bool {
-        self.0 == "AVChatRoom"
+        self.0.as_str() == "AVChatRoom"
     }
 }
 
 impl fmt::Display for GroupType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        self.0.fmt(f)
     }
 }
 
@@ -40,7 +40,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Element {
     #[serde(rename = "MsgType", default)]
-    pub msg_type: String,
+    pub msg_type: Word,
     #[serde(rename = "MsgContent", default)]
     pub content: Value,
 }
@@ -67,7 +67,7 @@ pub struct Message {
     /// Delivered to members online and kept nowhere, so it cannot be recalled.
     pub online_only: bool,
     /// `OptPlatform` of the callback; empty where nothing was said.
-    pub platform: String,
+    pub platform: Word,
     pub mentions: Mentions,
     pub elements: Vec<Element>,
     pub cloud_custom_data: String,

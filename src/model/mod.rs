@@ -12,6 +12,7 @@ mod message;
 mod signals;
 mod text;
 mod verdict;
+mod word;
 
 pub use allowance::{Allowance, AllowanceKind};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -21,3 +22,4 @@ pub use message::{Element, GroupType, Mentions, Message, Source};
 pub use signals::Signals;
 pub use text::{Origin, Piece, Text, excerpt};
 pub use verdict::{Action, Hit, Judgement, Mode, Severity, Verdict};
+pub use word::Word;

@@ -29,7 +29,7 @@ impl Scope {
         let agrees = |values: &Option<Vec<String>>, actual: &str| {
             values.as_ref().is_none_or(|values| any_fits(values, actual))
         };
-        agrees(&self.types, &message.group_type.0)
+        agrees(&self.types, message.group_type.0.as_str())
             && agrees(&self.groups, message.key.group_id.as_str())
             && agrees(&self.topics, message.key.topic_id.as_str())
             && agrees(&self.senders, message.sender.as_str())

@@ -32,7 +32,7 @@ pub fn extract(elements: &[Element], cloud_custom_data: &str) -> Text {
     let mut out = Collector { text: Text::default(), index: None };
     for (index, element) in elements.iter().enumerate() {
         out.index = Some(index);
-        element_text(&mut out, "", &element.msg_type, &element.content, 0);
+        element_text(&mut out, "", element.msg_type.as_str(), &element.content, 0);
     }
     out.index = None;
     out.json_or_plain("", cloud_custom_data);

@@ -24,7 +24,7 @@ pub(super) fn of(
     }
     length(&mut out, elements.len());
     for element in elements {
-        text(&mut out, &element.msg_type);
+        text(&mut out, element.msg_type.as_str());
         value(&mut out, &element.content);
     }
     text(&mut out, cloud_custom_data);

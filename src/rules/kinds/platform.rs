@@ -39,6 +39,6 @@ impl Written {
             let plain = |name: &str| name.to_ascii_lowercase().replace("macos", "mac");
             plain(a) == plain(b)
         };
-        self.0.0.iter().any(|name| same(name, &message.platform))
+        self.0.0.iter().any(|name| same(name, message.platform.as_str()))
     }
 }

@@ -64,7 +64,7 @@ impl Conversations {
         keys: &mut Keys,
         arrival: &Arrival<'_>,
     ) -> Result<Known, Error> {
-        let untyped = arrival.group_type.0.is_empty();
+        let untyped = arrival.group_type.0.as_str().is_empty();
         let topics = self.known.get(arrival.group_id);
         if let Some(known) = topics.and_then(|topics| topics.get(arrival.topic_id))
             && known.destroyed_at.is_none()
@@ -166,7 +166,9 @@ fn select_lives(
         "select conversation_id, incarnation, group_type, destroyed_at from conversations
          where group_id = ? and topic_id = ? order by incarnation",
         params![group_id.as_str(), topic_id.as_str()],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<i64>>(3)?)),
+        |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get::<_, Option<i64>>(3)?))
+        },
     )?;
     let mut lives: Vec<Known> = Vec::with_capacity(rows.len());
     for (conversation_id, incarnation, group_type, destroyed_at) in rows {
@@ -175,7 +177,7 @@ fn select_lives(
                 conversation_id,
                 group_id: group_id.clone(),
                 topic_id: topic_id.clone(),
-                group_type: GroupType(group_type),
+                group_type: GroupType(group_type.as_str().into()),
             }),
             incarnation,
             destroyed_at: destroyed_at.map(Timestamp),

@@ -73,7 +73,7 @@ impl Gaps for Sqlite {
             .map_err(unavailable)?;
         let reached = |row: &SqliteRow| Reached {
             conversation_id: row.get(0),
-            has_history: !GroupType(row.get(1)).is_av_chat_room(),
+            has_history: !GroupType(row.get::<&str, _>(1).into()).is_av_chat_room(),
             high: seq(row, 2),
             received_at: Timestamp(row.get(3)),
             has_gaps: row.get(4),
@@ -101,7 +101,7 @@ impl Gaps for Sqlite {
             message_id: row.get(2),
             received_at: Timestamp(row.get(3)),
             source: if row.get::<i64, _>(4) == 0 { Source::Callback } else { Source::History },
-            has_history: !GroupType(row.get(5)).is_av_chat_room(),
+            has_history: !GroupType(row.get::<&str, _>(5).into()).is_av_chat_room(),
         };
         Ok(rows.iter().map(seen).collect())
     }
@@ -251,7 +251,7 @@ pub(super) fn read_conversation(row: &SqliteRow) -> Conversation {
         conversation_id: row.get(0),
         group_id: row.get::<&str, _>(1).into(),
         topic_id: row.get::<&str, _>(2).into(),
-        group_type: GroupType(row.get(3)),
+        group_type: GroupType(row.get::<&str, _>(3).into()),
     }
 }
 

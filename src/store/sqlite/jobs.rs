@@ -137,7 +137,7 @@ pub(super) fn queued_job(
             conversation_id,
             group_id: row.get::<_, String>(7)?.into(),
             topic_id: row.get::<_, String>(8)?.into(),
-            group_type: GroupType(row.get(9)?),
+            group_type: GroupType(row.get::<_, String>(9)?.as_str().into()),
         }))),
     };
     Ok(QueuedJob {

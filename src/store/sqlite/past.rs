@@ -285,7 +285,7 @@ impl Reader {
                 conversation_id: row.get(0),
                 group_id: row.get::<&str, _>(1).into(),
                 topic_id: row.get::<&str, _>(2).into(),
-                group_type: GroupType(row.get(3)),
+                group_type: GroupType(row.get::<&str, _>(3).into()),
             });
             kept.insert(row.get(0), Arc::clone(&conversation));
             found.insert(row.get(0), conversation);
@@ -425,7 +425,7 @@ impl Judged<'_> {
             received_at: Timestamp(self.received_at),
             source: if self.source == 0 { Source::Callback } else { Source::History },
             online_only: self.online_only != 0,
-            platform: self.platform.into_owned(),
+            platform: self.platform.as_ref().into(),
             mentions: Mentions { everyone: detail.mentions_everyone, accounts: detail.mentions },
             elements,
             text,

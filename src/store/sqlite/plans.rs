@@ -209,7 +209,7 @@ fn conversation(
             conversation_id,
             group_id: row.get::<&str, _>(1).into(),
             topic_id: row.get::<&str, _>(2).into(),
-            group_type: GroupType(row.get(3)),
+            group_type: GroupType(row.get::<&str, _>(3).into()),
         })
     });
     Arc::clone(conversation)
