@@ -182,6 +182,9 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     fn read(query: &'a str) -> Result<Self, Rejection> {
         let mut this = Self::default();
+        // Hardly anything that Chat sends is encoded. A plus sign is itself: this is no form.
+        let encoded = query.as_bytes().contains(&b'%');
+        let decoded = |text: &'a str| if encoded { decoded(text) } else { Cow::Borrowed(text) };
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let slot = match &*decoded(name) {
@@ -205,10 +208,6 @@ impl<'a> Query<'a> {
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
-    // Hardly anything that Chat sends is encoded. A plus sign is one: this is no form.
-    if !text.as_bytes().contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
     percent_decode_str(text).decode_utf8_lossy()
 }
 
