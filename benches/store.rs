@@ -49,7 +49,7 @@ fn record(number: u32) -> Record {
             mentions: Mentions::default(),
             elements: vec![Element {
                 msg_type: "TIMTextElem".into(),
-                content: serde_json::json!({ "Text": text }),
+                content: serde_json::json!({ "Text": text }).into(),
             }],
             cloud_custom_data: String::new(),
             text: Text::bare(&text),

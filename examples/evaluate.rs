@@ -321,7 +321,10 @@ fn text_of(line: &Value) -> Text {
     };
     let elements: Vec<Element> = elements
         .iter()
-        .map(|text| Element { msg_type: "TIMTextElem".into(), content: json!({ "Text": text }) })
+        .map(|text| Element {
+            msg_type: "TIMTextElem".into(),
+            content: json!({ "Text": text }).into(),
+        })
         .collect();
     text::extract(&elements, "")
 }

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{MessageKey, Text, Timestamp, UserId, Word};
+use super::{Content, MessageKey, Text, Timestamp, UserId, Word};
 
 /// A group's type as the provider writes it. Open, since new ones appear (`Live`) and old ones have
 /// two names: `Private` is Work, `ChatRoom` is Meeting.
@@ -42,7 +41,7 @@ pub struct Element {
     #[serde(rename = "MsgType", default)]
     pub msg_type: Word,
     #[serde(rename = "MsgContent", default)]
-    pub content: Value,
+    pub content: Content,
 }
 
 /// Who was called by `@` in a message.

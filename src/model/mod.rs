@@ -5,6 +5,7 @@
 
 mod allowance;
 mod clock;
+mod content;
 pub mod faults;
 mod ids;
 mod job;
@@ -16,6 +17,7 @@ mod word;
 
 pub use allowance::{Allowance, AllowanceKind};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use content::Content;
 pub use ids::{AppId, GroupId, JobId, MessageKey, MsgSeq, RuleId, RulesVersion, TopicId, UserId};
 pub use job::{JobState, PlanState, RequestedBy};
 pub use message::{Element, GroupType, Mentions, Message, Source};

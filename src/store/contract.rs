@@ -144,7 +144,7 @@ pub(super) fn record(key: MessageKey, text: &str, recall: bool) -> Record {
             mentions: Mentions::default(),
             elements: vec![Element {
                 msg_type: "TIMTextElem".into(),
-                content: serde_json::json!({ "Text": text }),
+                content: serde_json::json!({ "Text": text }).into(),
             }],
             cloud_custom_data: String::new(),
             text: Text::bare(text),
@@ -503,9 +503,12 @@ pub(super) async fn messages_are_read_back_as_they_were_judged(store: &dyn Store
     rich.message.elements = vec![
         Element {
             msg_type: "TIMFaceElem".into(),
-            content: serde_json::json!({"Index": 1, "Data": "smile"}),
+            content: serde_json::json!({"Index": 1, "Data": "smile"}).into(),
         },
-        Element { msg_type: "TIMTextElem".into(), content: serde_json::json!({"Text": "look"}) },
+        Element {
+            msg_type: "TIMTextElem".into(),
+            content: serde_json::json!({"Text": "look"}).into(),
+        },
     ];
     rich.message.cloud_custom_data = r#"{"quote":"before"}"#.into();
     rich.message.mentions = Mentions { everyone: true, accounts: vec!["ann".into()] };
@@ -668,7 +671,7 @@ pub(super) async fn judged_messages_come_back_in_pages_with_what_was_decided(sto
             record.message.key.group_id = "other \"group\"".into();
             record.message.text = Text::bare("nul \u{0}, quote \", end");
             record.message.elements[0].content =
-                serde_json::json!({ "Text": record.message.text.as_str() });
+                serde_json::json!({ "Text": record.message.text.as_str() }).into();
             record.message.mentions.accounts = vec!["a \"b\"".into()];
         }
         store.record(record).await.unwrap();

@@ -32,7 +32,10 @@ pub fn extract(elements: &[Element], cloud_custom_data: &str) -> Text {
     let mut out = Collector { text: Text::default(), index: None };
     for (index, element) in elements.iter().enumerate() {
         out.index = Some(index);
-        element_text(&mut out, "", element.msg_type.as_str(), &element.content, 0);
+        match (element.msg_type.as_str(), element.content.only_text()) {
+            ("TIMTextElem", Some(text)) => out.push("Text", text),
+            (kind, _) => element_text(&mut out, "", kind, &element.content.to_value(), 0),
+        }
     }
     out.index = None;
     out.json_or_plain("", cloud_custom_data);
@@ -63,7 +66,8 @@ impl Collector {
 
     /// The string leaves of a text that is a JSON object or array, else the whole text.
     fn json_or_plain(&mut self, path: &str, text: &str) {
-        for (path, leaf) in Leaves::of(path, text) {
+        let Some(leaves) = Leaves::of(path, text) else { return self.push(path.to_owned(), text) };
+        for (path, leaf) in leaves {
             self.push(path, &leaf);
         }
     }
@@ -96,7 +100,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 fn element_text(out: &mut Collector, path: &str, kind: &str, content: &Value, depth: usize) {
-    let fields: &[&'static str] = match kind {
+    let fields: &[&str] = match kind {
         "TIMTextElem" => &["Text"],
         "TIMLocationElem" => &["Desc"],
         "TIMFaceElem" => &["Data"],
@@ -116,8 +120,6 @@ fn element_text(out: &mut Collector, path: &str, kind: &str, content: &Value, de
     };
     for name in fields {
         match &content[*name] {
-            // Nothing but an element of the message itself has no path: most texts stand there.
-            Value::String(text) if path.is_empty() => out.push(*name, text),
             Value::String(text) => out.push(join(path, name), text),
             other => out.every_string(&join(path, name), other, depth),
         }
@@ -156,12 +158,10 @@ struct Leaves {
 }
 
 impl Leaves {
-    fn of(path: &str, text: &str) -> Vec<(String, String)> {
+    /// Nothing where the text is no JSON object or array.
+    fn of(path: &str, text: &str) -> Option<Vec<(String, String)>> {
         let mut leaves = Self { found: Vec::new(), bytes: 0 };
-        if !leaves.open(path, text, MAX_NESTED_JSON) {
-            leaves.found = vec![(path.to_owned(), text.to_owned())];
-        }
-        leaves.found
+        leaves.open(path, text, MAX_NESTED_JSON).then_some(leaves.found)
     }
 
     /// Reads a text as a JSON object or array; false, with nothing added, where it is neither.
@@ -336,10 +336,10 @@ mod tests {
     fn a_huge_or_deeply_nested_text_is_cut_and_harms_nothing() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let elements = [
-            Element { msg_type: "TIMCustomElem".into(), content: json!({"Data": deep}) },
+            Element { msg_type: "TIMCustomElem".into(), content: json!({"Data": deep}).into() },
             Element {
                 msg_type: "TIMTextElem".into(),
-                content: json!({"Text": "字".repeat(40_000)}),
+                content: json!({"Text": "字".repeat(40_000)}).into(),
             },
         ];
         assert!(extract(&elements, "x").as_str().len() <= MAX_TEXT_BYTES);
@@ -347,8 +347,10 @@ mod tests {
         for _ in 0..200 {
             relay = json!({"MsgType": "TIMRelayElem", "MsgContent": {"MsgList": [{"MsgBody": [relay]}]}});
         }
-        let element =
-            Element { msg_type: "TIMRelayElem".into(), content: relay["MsgContent"].clone() };
+        let element = Element {
+            msg_type: "TIMRelayElem".into(),
+            content: relay["MsgContent"].clone().into(),
+        };
         assert!(extract(&[element], "").is_empty());
     }
 }

@@ -19,7 +19,7 @@ fn load(yaml: &str) -> CompiledRules {
 
 fn message(group: &str, sender: &str, seq: u64, at: i64, text: &str) -> Message {
     let elements =
-        vec![Element { msg_type: "TIMTextElem".into(), content: json!({ "Text": text }) }];
+        vec![Element { msg_type: "TIMTextElem".into(), content: json!({ "Text": text }).into() }];
     Message {
         key: MessageKey { group_id: group.into(), topic_id: "".into(), msg_seq: seq },
         group_type: GroupType("Public".into()),
@@ -93,7 +93,10 @@ fn a_hit_may_span_elements_and_names_the_original_characters() {
     let rules = load("rules:\n  - { id: a, when: { keyword: [bad] } }\n");
     let mut split = message("g", "s", 1, 0, "");
     split.elements = ["这ba", "d吧"]
-        .map(|text| Element { msg_type: "TIMTextElem".into(), content: json!({ "Text": text }) })
+        .map(|text| Element {
+            msg_type: "TIMTextElem".into(),
+            content: json!({ "Text": text }).into(),
+        })
         .into();
     split.text = text::extract(&split.elements, "");
     let judged = rules.judge(&split, &Signals::default());

@@ -119,7 +119,7 @@ proptest! {
     #[test]
     fn an_element_gives_the_text_that_it_holds(parts in prop::collection::vec(any_text(), 0..4)) {
         let elements: Vec<Element> = parts.iter()
-            .map(|part| Element { msg_type: "TIMTextElem".into(), content: json!({ "Text": part }) })
+            .map(|part| Element { msg_type: "TIMTextElem".into(), content: json!({ "Text": part }).into() })
             .collect();
         let text = text::extract(&elements, "");
         let kept: Vec<_> = parts.iter().filter(|part| !part.is_empty()).cloned().collect();
@@ -130,7 +130,7 @@ proptest! {
     fn no_custom_data_is_too_odd(data in any::<String>(), nested in any_text()) {
         let _ = text::extract(&[], &data);
         let json = json!({ "a": [nested, { "b": data }] }).to_string();
-        let element = Element { msg_type: "TIMCustomElem".into(), content: json!({ "Data": json }) };
+        let element = Element { msg_type: "TIMCustomElem".into(), content: json!({ "Data": json }).into() };
         let _ = text::extract(&[element], &json);
     }
 

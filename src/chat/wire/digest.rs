@@ -6,7 +6,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::model::Element;
+use crate::model::{Content, Element};
 
 /// The first 16 bytes of SHA-256 over sender, `MsgTime`, elements and custom data.
 pub(super) fn of(
@@ -25,7 +25,7 @@ pub(super) fn of(
     length(&mut out, elements.len());
     for element in elements {
         text(&mut out, element.msg_type.as_str());
-        value(&mut out, &element.content);
+        content(&mut out, &element.content);
     }
     text(&mut out, cloud_custom_data);
     let mut first = [0; 16];
@@ -35,6 +35,15 @@ pub(super) fn of(
 
 /// What most messages need.
 const FEW_BYTES: usize = 512;
+
+fn content(out: &mut Vec<u8>, of: &Content) {
+    let Some(only) = of.only_text() else { return value(out, &of.to_value()) };
+    out.push(b'o');
+    length(out, 1);
+    text(out, "Text");
+    out.push(b's');
+    text(out, only);
+}
 
 /// As deep as the parser lets values nest.
 fn value(out: &mut Vec<u8>, of: &Value) {
@@ -126,6 +135,22 @@ mod tests {
         ];
         let distinct: std::collections::HashSet<_> = contents.iter().map(|c| hash(c)).collect();
         assert_eq!(distinct.len(), contents.len());
+    }
+
+    #[test]
+    fn a_text_alone_is_an_object_like_any_other() {
+        let written = |json: Value| {
+            let mut of_value = Vec::new();
+            value(&mut of_value, &json);
+            let mut of_content = Vec::new();
+            content(&mut of_content, &json.into());
+            (of_value, of_content)
+        };
+        for json in [r#"{"Text":"a"}"#, r#"{"Text":""}"#, r#"{"Text":1}"#, r#"{"Text":"a","b":1}"#]
+        {
+            let (of_value, of_content) = written(serde_json::from_str(json).unwrap());
+            assert_eq!(of_value, of_content, "{json}");
+        }
     }
 
     #[test]

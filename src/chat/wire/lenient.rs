@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Unreadable;
 use super::message::{Fields, Flag, Integer, Mentioned};
-use crate::model::{Element, Word};
+use crate::model::{Content, Element, Word};
 
 /// A message's fields, each as near to what it should be as can be had.
 pub(super) fn fields(mut body: Value) -> Result<Fields<'static>, Unreadable> {
@@ -77,13 +77,13 @@ fn element(item: Value) -> Element {
     match item {
         Value::Object(mut fields) if fields.contains_key("MsgContent") => Element {
             msg_type: fields.get("MsgType").and_then(Value::as_str).unwrap_or_default().into(),
-            content: fields.remove("MsgContent").unwrap_or_default(),
+            content: fields.remove("MsgContent").unwrap_or_default().into(),
         },
         Value::Object(fields) if fields.get("MsgType").is_some_and(Value::is_string) => Element {
             msg_type: fields["MsgType"].as_str().unwrap_or_default().into(),
-            content: Value::Null,
+            content: Content::default(),
         },
-        other => Element { msg_type: Word::default(), content: other },
+        other => Element { msg_type: Word::default(), content: other.into() },
     }
 }
 

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::model::{Element, Message};
+use crate::model::{Content, Element, Message};
 use crate::rules::decode::{FromNode, Notes, OneOrMany, word, written};
 use crate::rules::yaml::{Node, Value};
 
@@ -124,7 +124,7 @@ impl Written {
 
     /// Whether a message, or a text on its own, has enough of such elements.
     pub(crate) fn holds(&self, message: Option<&Message>) -> bool {
-        let text = || Element { msg_type: "TIMTextElem".into(), content: serde_json::Value::Null };
+        let text = || Element { msg_type: "TIMTextElem".into(), content: Content::default() };
         let count = message.map_or_else(
             || usize::from(self.means(&text())),
             |message| message.elements.iter().filter(|element| self.means(element)).count(),
@@ -174,7 +174,7 @@ mod tests {
         let mut notes = Notes::default();
         let written = Written::from_node(&parse(yaml).unwrap(), &mut notes).unwrap();
         assert!(notes.mistakes.is_empty(), "{notes:?}");
-        written.means(&Element { msg_type: kind.into(), content })
+        written.means(&Element { msg_type: kind.into(), content: content.into() })
     }
 
     #[test]

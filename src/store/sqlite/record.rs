@@ -193,8 +193,7 @@ fn body(message: &Message) -> Option<String> {
     }
     if let [Element { msg_type, content }] = message.elements.as_slice()
         && msg_type.as_str() == "TIMTextElem"
-        && content.as_object().is_some_and(|fields| fields.len() == 1)
-        && content.get("Text").and_then(|text| text.as_str()).is_some_and(|text| !text.is_empty())
+        && content.only_text().is_some_and(|text| !text.is_empty())
     {
         return None;
     }

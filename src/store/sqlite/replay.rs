@@ -134,7 +134,7 @@ pub(super) fn elements(body: Option<&str>, joined: &str, cloud_custom_data: &str
             joined.strip_suffix(custom).and_then(|own| own.strip_suffix('\n')).unwrap_or(joined)
         }
     };
-    vec![Element { msg_type: "TIMTextElem".into(), content: json!({ "Text": own }) }]
+    vec![Element { msg_type: "TIMTextElem".into(), content: json!({ "Text": own }).into() }]
 }
 
 #[cfg(test)]
