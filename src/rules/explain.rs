@@ -145,7 +145,7 @@ fn why_not(rule: &CompiledRule, text: &Text, findings: &Findings) -> Option<Stri
 
 /// The phrase of which most is in the text.
 fn nearest_phrase(rule: &CompiledRule, text: &Text) -> Option<String> {
-    let squeezed = Squeezed::of(&Symbols::of(text.as_str())).text;
+    let squeezed = Squeezed::of(&Symbols::of(text.as_str())).into_text();
     let there = pairs(&squeezed);
     let mut best: Option<(usize, &str)> = None;
     for written in &rule.phrases {

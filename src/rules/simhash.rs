@@ -44,7 +44,7 @@ pub struct Likeness {
 impl Likeness {
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let text = Squeezed::of(&Symbols::of(text)).text;
+        let text = Squeezed::of(&Symbols::of(text)).into_text();
         Self { letters: text.chars().count(), digest: simhash(&text), text }
     }
 

@@ -343,7 +343,7 @@ impl Seen {
         let repeats = |measure: &Measure| matches!(measure.what, What::Repeat { .. });
         let nearly = |measure: &Measure| matches!(measure.what, What::Repeat { near: true, .. });
         let text = if measures.each.iter().any(repeats) {
-            Squeezed::of(&Symbols::of(message.text.as_str())).text
+            Squeezed::of(&Symbols::of(message.text.as_str())).into_text()
         } else {
             String::new()
         };

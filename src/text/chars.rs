@@ -40,11 +40,27 @@ pub(crate) struct CharFold {
     /// The character that stands for it in the text in which phrases are sought, where everything that
     /// can be taken for one another is the same.
     pub(crate) class: char,
+    pub(crate) class_in_utf8: Utf8,
     /// The letter that a sign stands for among letters, or a capital is drawn like; itself where
     /// there is none.
     pub(crate) sign: char,
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
+}
+
+/// A character in UTF-8, with NULs behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Utf8 {
+    pub(crate) bytes: [u8; 4],
+    pub(crate) length: u8,
+}
+
+impl Utf8 {
+    fn of(c: char) -> Self {
+        let mut bytes = [0; 4];
+        let length = u8::try_from(c.encode_utf8(&mut bytes).len()).unwrap_or_default();
+        Self { bytes, length }
+    }
 }
 
 impl CharFold {
@@ -70,7 +86,12 @@ impl CharFold {
     }
 
     fn new(kind: Kind, c: char) -> Self {
-        Self { plain: c, shown: c, class: c, sign: c, kind, flags: 0 }
+        let class_in_utf8 = Utf8::of(c);
+        Self { plain: c, shown: c, class: c, class_in_utf8, sign: c, kind, flags: 0 }
+    }
+
+    fn with_class(self, class: char) -> Self {
+        Self { class, class_in_utf8: Utf8::of(class), ..self }
     }
 }
 
@@ -176,9 +197,7 @@ fn without_accent(c: char) -> impl Iterator<Item = char> {
 fn simple(c: char, written: char) -> CharFold {
     let upper = if written.is_uppercase() { CharFold::UPPER } else { 0 };
     if let Some(digit) = ascii_digit(c) {
-        let mut fold = CharFold::new(Kind::Digit, digit);
-        fold.class = class(digit);
-        return fold;
+        return CharFold::new(Kind::Digit, digit).with_class(class(digit));
     }
     if let Some(letter) = lookalike::regional(c) {
         let flags = CharFold::SIGN;
@@ -206,9 +225,8 @@ fn simple(c: char, written: char) -> CharFold {
             return fold;
         }
         if c.is_ascii() {
-            let mut fold = CharFold::new(Kind::Word, c);
-            (fold.class, fold.flags) = (class(c), upper);
-            return fold;
+            let fold = CharFold::new(Kind::Word, c).with_class(class(c));
+            return CharFold { flags: upper, ..fold };
         }
         if let Some(latin) = lookalike::letter(c) {
             let read = letter_like(c, latin);
@@ -238,8 +256,8 @@ fn stroke(c: char) -> u8 {
 
 fn letter_like(c: char, latin: char) -> CharFold {
     let lower = c.to_lowercase().next().unwrap_or(c);
-    let mut fold = CharFold::new(Kind::Word, lower);
-    (fold.shown, fold.class) = (latin, class(latin));
+    let mut fold = CharFold::new(Kind::Word, lower).with_class(class(latin));
+    fold.shown = latin;
     if lookalike::is_foreign(lower) {
         fold.flags |= CharFold::FOREIGN;
     }

@@ -88,7 +88,7 @@ mod tests {
             ("C:\\games\\new", None),
         ] {
             let symbols = Symbols::of(text);
-            let read = undrawn(&symbols).map(|read| Squeezed::of(&read).text);
+            let read = undrawn(&symbols).map(|read| Squeezed::of(&read).into_text());
             assert_eq!(read.as_deref(), expected, "{text}");
         }
     }

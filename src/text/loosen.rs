@@ -282,7 +282,7 @@ mod tests {
 
     fn loose(text: &str) -> String {
         let symbols = Symbols::of(text);
-        Squeezed::of(&loosen(&symbols).unwrap_or(symbols)).text
+        Squeezed::of(&loosen(&symbols).unwrap_or(symbols)).into_text()
     }
 
     #[test]
@@ -332,7 +332,7 @@ mod tests {
             "加微.x.i.n",
         ] {
             let symbols = Symbols::of(text);
-            assert_eq!(loose(text), Squeezed::of(&symbols).text, "{text}");
+            assert_eq!(loose(text), Squeezed::of(&symbols).into_text(), "{text}");
         }
     }
 
@@ -340,6 +340,6 @@ mod tests {
     fn characters_are_put_together_and_digits_between_them_taken_out() {
         assert_eq!(loose("扌召聘"), "招聘");
         assert_eq!(loose("加微123信"), "加微信");
-        assert_eq!(loose("第12345号"), Squeezed::of(&Symbols::of("第12345号")).text);
+        assert_eq!(loose("第12345号"), Squeezed::of(&Symbols::of("第12345号")).into_text());
     }
 }

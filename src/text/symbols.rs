@@ -24,7 +24,7 @@ impl Symbol {
     }
     /// A letter or digit of a word, not a sign in the place of one.
     pub(crate) fn is_wordy(&self) -> bool {
-        matches!(self.fold.kind, Kind::Word | Kind::Digit) && !self.fold.has(CharFold::SIGN)
+        matches!(self.fold.kind, Kind::Word | Kind::Digit) & !self.fold.has(CharFold::SIGN)
     }
     pub(crate) fn is_gap(&self) -> bool {
         !self.is_letter()
@@ -57,51 +57,49 @@ const POP_ISOLATE: char = '\u{2069}';
 impl Symbols {
     /// Reads a text.
     pub(crate) fn of(text: &str) -> Self {
-        let mut symbols = Self { row: Vec::with_capacity(text.chars().count()), ..Self::default() };
+        let mut symbols = Self::default();
+        let mut row = Vec::with_capacity(text.chars().count());
         // The flags of all characters together.
         let mut flags = 0;
         let mut sign_before = false;
-        for (at, c) in text.char_indices() {
-            let found = fold(c);
-            let symbol = |fold| Symbol { fold, start: offset(at), end: offset(at + c.len_utf8()) };
-            flags |= found.flags;
-            match found.kind {
+        let mut chars = text.char_indices();
+        while let Some((at, c)) = chars.next() {
+            let fold = fold(c);
+            let (start, end) = (offset(at), offset(chars.offset()));
+            let symbol = |fold| Symbol { fold, start, end };
+            flags |= fold.flags;
+            symbols.free |= fold.kind == Kind::Free;
+            let rare = matches!(fold.kind, Kind::Hidden | Kind::Several);
+            if !(rare || sign_before || fold.has(CharFold::SIGN | CharFold::JOINS)) {
+                row.push(symbol(fold));
+                continue;
+            }
+            match fold.kind {
                 Kind::Hidden => symbols.reversed |= c == RIGHT_TO_LEFT_OVERRIDE,
-                Kind::Several => symbols.row.extend(expand(c).iter().map(symbol)),
+                Kind::Several => row.extend(expand(c).iter().map(symbol)),
                 Kind::Free => {
-                    symbols.free = true;
-                    let symbol = symbol(found);
-                    if !found.has(CharFold::JOINS) || !symbols.join(found.plain, symbol.end) {
-                        symbols.row.push(symbol);
+                    sign_before = false;
+                    if !fold.has(CharFold::JOINS) || !join(&mut row, fold.plain, end) {
+                        row.push(symbol(fold));
                     }
                 }
                 kind => {
-                    let sign = found.has(CharFold::SIGN);
-                    if sign || sign_before {
-                        let wordy = matches!(kind, Kind::Word | Kind::Digit);
-                        let beside = symbols.row.last().is_some_and(Symbol::is_letter);
-                        // Most exclamation marks stand behind a word and are just that.
-                        let within = sign && found.plain != '!' && beside;
-                        symbols.signs |= within || (sign_before && wordy) || is_regional(found);
-                        sign_before = sign;
-                    }
-                    symbols.row.push(symbol(found));
+                    let sign = fold.has(CharFold::SIGN);
+                    let wordy = matches!(kind, Kind::Word | Kind::Digit);
+                    let beside = row.last().is_some_and(Symbol::is_letter);
+                    // Most exclamation marks stand behind a word and are just that.
+                    let within = sign && fold.plain != '!' && beside;
+                    symbols.signs |= within || (sign_before && wordy) || is_regional(fold);
+                    sign_before = sign;
+                    row.push(symbol(fold));
                 }
             }
         }
-        symbols.genuine = flags & CharFold::GENUINE != 0;
-        symbols.drawn = flags & CharFold::STROKE != 0;
-        symbols.capitals = flags & CharFold::CAPITAL != 0;
-        symbols
-    }
-
-    /// Puts a mark onto the character before it, where the two make one.
-    fn join(&mut self, mark: char, end: u32) -> bool {
-        let Some(last) = self.row.last_mut() else { return false };
-        let Some(whole) = compose(last.fold.plain, mark) else { return false };
-        last.fold = fold(whole);
-        last.end = end;
-        true
+        let seen = |flag| flags & flag != 0;
+        symbols.genuine = seen(CharFold::GENUINE);
+        symbols.drawn = seen(CharFold::STROKE);
+        symbols.capitals = seen(CharFold::CAPITAL);
+        Self { row, ..symbols }
     }
 
     /// The symbols in the order in which a screen shows them: what stands behind a right-to-left
@@ -179,14 +177,16 @@ impl Symbols {
         let fold = self.row[at].fold;
         let wordy = |s: &Symbol| matches!(s.kind(), Kind::Word | Kind::Digit);
         let is_sign = fold.has(CharFold::SIGN) && !wordy(&self.row[at]) && !is_regional(fold);
+        if !is_sign || !self.row.get(beside).is_some_and(wordy) {
+            return;
+        }
         // An exclamation mark behind a word is one, unless another sign goes on with the word.
-        let goes_on = self.row.get(at + 1).is_some_and(|next| {
-            next.fold.has(CharFold::SIGN) && !matches!(next.fold.plain, '!' | '$' | '@')
-        });
-        if is_sign
-            && (inside || fold.plain != '!' || goes_on)
-            && self.row.get(beside).is_some_and(wordy)
-        {
+        let goes_on = || {
+            self.row.get(at + 1).is_some_and(|next| {
+                next.fold.has(CharFold::SIGN) && !matches!(next.fold.plain, '!' | '$' | '@')
+            })
+        };
+        if inside || fold.plain != '!' || goes_on() {
             self.row[at].fold = letter(fold.sign, CharFold::SIGN);
         }
     }
@@ -200,6 +200,14 @@ impl Symbols {
     }
 }
 
+/// Puts a mark onto the character before it, where the two make one.
+fn join(row: &mut [Symbol], mark: char, end: u32) -> bool {
+    let Some(last) = row.last_mut() else { return false };
+    let Some(whole) = compose(last.fold.plain, mark) else { return false };
+    (last.fold, last.end) = (fold(whole), end);
+    true
+}
+
 fn is_regional(fold: &CharFold) -> bool {
     matches!(fold.plain, '\u{1f1e6}'..='\u{1f1ff}')
 }
@@ -211,18 +219,65 @@ fn offset(at: usize) -> u32 {
 /// What phrases are sought in: the classes of the letters, separators left out, repeats once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Squeezed {
-    pub(crate) text: String,
-    /// For each character of `text` the symbols that it stands for.
-    pub(crate) runs: Vec<Run>,
+    /// The text, in UTF-8.
+    pub(crate) text: Vec<u8>,
+    /// Where in it a whole word may begin: everywhere but within Latin words.
+    pub(crate) starts: Vec<u32>,
+}
+
+impl Squeezed {
+    /// Without branches: words are so short that a processor guesses wrong where they end. What is
+    /// not to stay is written as well, and written over by what follows.
+    #[expect(clippy::needless_bitwise_bool, reason = "a second condition would be a branch")]
+    pub(crate) fn of(symbols: &Symbols) -> Self {
+        let row = &symbols.row;
+        let mut text = vec![0; row.len() * 4 + 4];
+        let mut starts = vec![0; row.len() + 1];
+        let (mut length, mut count) = (0, 0);
+        let (mut class, mut begin, mut joined) = ([0; 4], 0, false);
+        let mut wordy_before = false;
+        for symbol in row {
+            let wordy = symbol.is_wordy();
+            let letter = symbol.is_letter();
+            let next = symbol.fold.class_in_utf8;
+            let new = letter & (next.bytes != class);
+            if letter & !new & joined {
+                // A letter written twice may be two: the second one begins nothing, the first may.
+                starts[count] = offset(begin);
+                count += 1;
+                joined = false;
+            }
+            if let Some(place) = text[length..].first_chunk_mut() {
+                *place = next.bytes;
+            }
+            starts[count] = offset(length);
+            let within = wordy & wordy_before;
+            count += usize::from(new & !within);
+            class = if letter { next.bytes } else { class };
+            begin = if new { length } else { begin };
+            joined = (joined & !new) | (within & new);
+            length += usize::from(next.length) * usize::from(new);
+            wordy_before = wordy;
+        }
+        text.truncate(length);
+        starts.truncate(count);
+        Self { text, starts }
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        String::from_utf8(self.text).unwrap_or_default()
+    }
 }
 
 /// One character of a squeezed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
+    /// Where it begins in the squeezed text.
+    pub(crate) at: u32,
     /// The first and the last symbol that it stands for.
     pub(crate) first: u32,
     pub(crate) last: u32,
-    /// The first symbol stands within a word or number.
+    /// The first one stands within a word or number.
     joined: bool,
 }
 
@@ -231,30 +286,45 @@ impl Run {
     pub(crate) fn begins_within_a_word(&self) -> bool {
         self.joined && self.first == self.last
     }
+
+    /// The characters of a squeezed text.
+    pub(crate) fn all(symbols: &Symbols) -> Vec<Self> {
+        let mut runs = Vec::with_capacity(symbols.row.len());
+        let mut length = 0;
+        each_run(&symbols.row, |class, run| {
+            runs.push(Self { at: offset(length), ..run });
+            length += class.len_utf8();
+        });
+        runs
+    }
 }
 
-impl Squeezed {
-    pub(crate) fn of(symbols: &Symbols) -> Self {
-        let mut text = String::with_capacity(symbols.row.len() * 3);
-        let mut runs: Vec<Run> = Vec::with_capacity(symbols.row.len());
-        let mut class = None;
-        let mut wordy_before = false;
-        for (symbol, i) in symbols.row.iter().zip(0..) {
-            let wordy = symbol.is_wordy();
-            let joined = wordy && wordy_before;
-            wordy_before = wordy;
-            if symbol.is_gap() {
+/// Squeezes a row of symbols: each class of letters that differs from the one before it, with what
+/// it stands for; where it begins is for the caller to say.
+#[inline]
+fn each_run(row: &[Symbol], mut next: impl FnMut(char, Run)) {
+    let mut open: Option<(char, Run)> = None;
+    let mut wordy_before = false;
+    for (symbol, i) in row.iter().zip(0..) {
+        let wordy = symbol.is_wordy();
+        let joined = wordy && wordy_before;
+        wordy_before = wordy;
+        if symbol.is_gap() {
+            continue;
+        }
+        let class = symbol.fold.class;
+        match &mut open {
+            Some((of, run)) if *of == class => {
+                run.last = i;
                 continue;
             }
-            if class != Some(symbol.fold.class) {
-                class = Some(symbol.fold.class);
-                text.push(symbol.fold.class);
-                runs.push(Run { first: i, last: i, joined });
-            } else if let Some(run) = runs.last_mut() {
-                run.last = i;
-            }
+            Some((of, run)) => next(*of, *run),
+            None => {}
         }
-        Self { text, runs }
+        open = Some((class, Run { at: 0, first: i, last: i, joined }));
+    }
+    if let Some((class, run)) = open {
+        next(class, run);
     }
 }
 
@@ -263,7 +333,7 @@ mod tests {
     use super::*;
 
     fn squeeze(text: &str) -> String {
-        Squeezed::of(&Symbols::of(text)).text
+        Squeezed::of(&Symbols::of(text)).into_text()
     }
 
     #[test]
@@ -283,15 +353,33 @@ mod tests {
     }
 
     #[test]
+    fn words_begin_where_no_run_is_within_one() {
+        for text in [
+            "see you, hello l l",
+            "haiihhh 你好hello ab1c",
+            "a a bb b",
+            "x|y $aa a$",
+            "加wweell微信vx信信",
+            "",
+        ] {
+            let symbols = Symbols::of(text);
+            let (squeezed, runs) = (Squeezed::of(&symbols), Run::all(&symbols));
+            let begins = runs.iter().filter(|run| !run.begins_within_a_word());
+            assert_eq!(squeezed.starts, begins.map(|run| run.at).collect::<Vec<_>>(), "{text}");
+            assert_eq!(squeezed.into_text().chars().count(), runs.len(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_shown_in_reverse_is_turned_round() {
         let text = "say \u{202e}onisac\u{202c} yes";
         let turned = Symbols::of(text).unreversed(text);
-        assert_eq!(Squeezed::of(&turned).text, "saycasinoyes");
+        assert_eq!(Squeezed::of(&turned).into_text(), "saycasinoyes");
     }
 
     #[test]
     fn signs_among_letters_are_letters() {
-        let read = |text| Squeezed::of(&Symbols::of(text).signs_as_letters()).text;
+        let read = |text| Squeezed::of(&Symbols::of(text).signs_as_letters()).into_text();
         assert_eq!(read("ca$h g1f+ !!"), "cashgift");
         assert_eq!(read("well!"), "wei");
         assert_eq!(read("d3p05!+"), "deposit");
@@ -302,7 +390,7 @@ mod tests {
 
     #[test]
     fn capitals_may_be_drawn_like_other_letters_than_small_ones() {
-        let read = |text| Squeezed::of(&Symbols::of(text).capitals_as_drawn()).text;
+        let read = |text| Squeezed::of(&Symbols::of(text).capitals_as_drawn()).into_text();
         assert_eq!(read("ΜΟΝΕΥ"), "money");
         assert_eq!(read("𝚴ow"), "now");
         assert_eq!(squeeze("Νέα"), squeeze("νέα"));

@@ -14,6 +14,7 @@
 //! otherwise; a Chinese, Japanese or Korean one matches anywhere. All phrases of all rules are sought
 //! in one pass.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 use aho_corasick::{AhoCorasick, BuildError};
@@ -27,7 +28,7 @@ use crate::rules::lexicon::{Lexicon, order};
 use crate::rules::phrase::Phrase;
 use crate::rules::sound::Sounding;
 use crate::rules::yaml::{Node, Value};
-use crate::text::{Kind, Reading, Sound, Squeezed, Symbols, fold, loosen, undrawn};
+use crate::text::{Kind, Reading, Run, Sound, Squeezed, Symbols, fold, loosen, undrawn};
 
 /// What is written below `keyword`.
 pub(crate) type Written = TextsOr<Map>;
@@ -352,15 +353,14 @@ impl Looks {
     }
 
     fn find(&self, symbols: &Symbols, via: Via, found: &mut Findings) {
-        let squeezed = Squeezed::of(symbols);
-        let text = squeezed.text.as_str();
-        for (at, (start, _)) in text.char_indices().enumerate() {
-            // Most letters of a Latin text are within a word, where no whole word begins.
-            if !self.parts && squeezed.runs[at].begins_within_a_word() {
-                continue;
-            }
-            self.phrases.lexicon.find_at(text.as_bytes(), start, |pattern, end| {
-                let runs = &squeezed.runs[at..at + text[start..end].chars().count()];
+        let Squeezed { text, starts } = Squeezed::of(symbols);
+        // Made when something is found, which is seldom.
+        let runs = OnceCell::new();
+        let mut find_at = |at: usize| {
+            self.phrases.lexicon.find_at(&text, at, |pattern, end| {
+                let runs = runs.get_or_init(|| Run::all(symbols));
+                let place = |at: usize| runs.partition_point(|run| (run.at as usize) < at);
+                let runs = &runs[place(at)..place(end)];
                 for hidden in self.phrases.of(pattern) {
                     let place = (hidden.aggressive || via != Via::Loose)
                         .then(|| hidden.phrase.verify(symbols, runs));
@@ -370,8 +370,22 @@ impl Looks {
                     }
                 }
             });
+        };
+        if self.parts {
+            for at in (0..text.len()).filter(|at| !is_continued(text[*at])) {
+                find_at(at);
+            }
+        } else {
+            for at in &starts {
+                find_at(*at as usize);
+            }
         }
     }
+}
+
+/// Whether a byte of UTF-8 goes on with a character that began before it.
+fn is_continued(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
 }
 
 /// A phrase sought by its sound.
