@@ -1,8 +1,9 @@
 //! Groups and topics, interned: a row each, kept in memory once seen.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use rusqlite::params;
 
 use super::connection::Connection;

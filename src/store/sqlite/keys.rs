@@ -5,9 +5,7 @@
 //! filled behind the writer, many messages at once and in order, and what is not in it yet is
 //! remembered here. That only one thread writes makes this enough: nobody else can add a message.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
+use foldhash::{HashMap, HashMapExt};
 use rusqlite::params;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
@@ -25,7 +23,7 @@ const AT_ONCE: usize = 1_024;
 /// As many as this are worth filing: the more at once, the more of them share a page.
 const WORTH_FILING: usize = 16_384;
 
-/// Conversations whose highest sequence is kept in memory.
+/// Conversations that are remembered.
 const KEPT: usize = 1_000_000;
 
 /// A message's id under its conversation and sequence.
@@ -33,37 +31,54 @@ type Key = (ConversationId, i64);
 
 /// The keys of all messages: those in their table, and those that are not there yet.
 pub(super) struct Keys {
-    /// Behind `filed`.
-    unfiled: HashMap<Key, i64>,
-    /// The highest sequence of each conversation that was asked for. A higher one must be new.
-    highest: HashMap<ConversationId, i64>,
-    /// The message up to which, inclusive, all are in the table.
-    filed: i64,
+    conversations: HashMap<ConversationId, Numbered>,
+    /// How many keys of conversations are not in the table, but for those that are being filed.
+    unfiled: usize,
+    /// The latest message whose key came here.
+    last: i64,
     filing: Option<Filing>,
+}
+
+/// What is remembered of a conversation's sequences.
+#[derive(Default)]
+struct Numbered {
+    /// The highest of all, once it was asked for. A higher one must be new.
+    highest: Option<i64>,
+    /// Sequences that are not in the table, in their order, with their messages.
+    unfiled: Vec<(i64, i64)>,
 }
 
 /// Keys on their way into the table, in its order.
 struct Filing {
     keys: Vec<(Key, i64)>,
     done: usize,
+    /// The message up to which, inclusive, all are in the table then.
     through: i64,
 }
 
 impl Keys {
     /// What is to be remembered of a database.
     pub(super) fn read(connection: &Connection) -> Result<Self, Error> {
-        let filed = connection.value(
+        let filed: i64 = connection.value(
             "select coalesce((select cast(value as integer) from meta where name = ?), 0)",
             params![FILED],
         )?;
-        let unfiled = connection.rows(
+        let mut keys =
+            Self { conversations: HashMap::new(), unfiled: 0, last: filed, filing: None };
+        connection.each(
             "select conversation_id, msg_seq, message_id from messages not indexed
              where message_id > ? order by message_id",
             params![filed],
-            |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)),
+            |row| {
+                let numbered = keys.conversations.entry(row.get(0)?).or_default();
+                let (seq, message) = (row.get(1)?, row.get(2)?);
+                numbered.insert(seq, message);
+                keys.unfiled += 1;
+                keys.last = message;
+                Ok(())
+            },
         )?;
-        let unfiled = unfiled.into_iter().collect();
-        Ok(Self { unfiled, highest: HashMap::new(), filed, filing: None })
+        Ok(keys)
     }
 
     /// The message that has a key, if there is one.
@@ -73,42 +88,45 @@ impl Keys {
         conversation: ConversationId,
         seq: i64,
     ) -> Result<Option<i64>, Error> {
-        if let Some(message) = self.unfiled.get(&(conversation, seq)) {
-            return Ok(Some(*message));
-        }
-        let highest = match self.highest.entry(conversation) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(place) => *place.insert(connection.value(
-                "select coalesce(max(msg_seq), -1) from message_keys where conversation_id = ?",
-                params![conversation],
-            )?),
-        };
-        if seq > highest {
-            return Ok(None);
-        }
-        connection.first(
-            "select message_id from message_keys where conversation_id = ? and msg_seq = ?",
-            params![conversation, seq],
-        )
+        let numbered = self.conversations.entry(conversation).or_default();
+        numbered.find(connection, self.filing.as_ref(), conversation, seq)
     }
 
-    /// Remembers the key of a new message.
-    pub(super) fn add(&mut self, conversation: ConversationId, seq: i64, message: i64) {
-        self.unfiled.insert((conversation, seq), message);
+    /// The message that has a key; where there is none, the key becomes that of a new message.
+    pub(super) fn claim(
+        &mut self,
+        connection: &Connection,
+        conversation: ConversationId,
+        seq: i64,
+        new: i64,
+    ) -> Result<Option<i64>, Error> {
+        let numbered = self.conversations.entry(conversation).or_default();
+        let known = numbered.find(connection, self.filing.as_ref(), conversation, seq)?;
+        if known.is_none() {
+            numbered.insert(seq, new);
+            self.unfiled += 1;
+            self.last = new;
+        }
+        Ok(known)
     }
 
     /// Whether so many wait that they are worth filing.
     pub(super) fn is_worth_filing(&self) -> bool {
-        self.filing.is_some() || self.unfiled.len() >= WORTH_FILING
+        self.filing.is_some() || self.unfiled >= WORTH_FILING
     }
 
     /// Puts some keys into the table. Answers whether there are more that wait already.
     pub(super) fn file_some(&mut self, connection: &Connection) -> Result<bool, Error> {
         let filing = self.filing.get_or_insert_with(|| {
-            let mut keys: Vec<_> = self.unfiled.iter().map(|(key, id)| (*key, *id)).collect();
-            keys.sort_unstable();
-            let through = keys.iter().map(|(_, id)| *id).max().unwrap_or(self.filed);
-            Filing { keys, done: 0, through }
+            let mut keys = Vec::with_capacity(std::mem::take(&mut self.unfiled));
+            let waiting = self.conversations.iter_mut().filter(|(_, it)| !it.unfiled.is_empty());
+            let mut waiting: Vec<_> = waiting.collect();
+            waiting.sort_unstable_by_key(|(conversation, _)| **conversation);
+            for (conversation, numbered) in waiting {
+                let unfiled = std::mem::take(&mut numbered.unfiled);
+                keys.extend(unfiled.into_iter().map(|(seq, id)| ((*conversation, seq), id)));
+            }
+            Filing { keys, done: 0, through: self.last }
         });
         let end = filing.keys.len().min(filing.done + AT_ONCE);
         let mut insert = connection.prepare(
@@ -124,26 +142,74 @@ impl Keys {
             return Ok(true);
         }
         set_number(connection, FILED, filing.through)?;
-        self.filed = filing.through;
-        for (key, _) in &filing.keys {
-            self.unfiled.remove(key);
-            if let Some(highest) = self.highest.get_mut(&key.0) {
-                *highest = (*highest).max(key.1);
-            }
-        }
         self.filing = None;
-        if self.highest.len() > KEPT {
-            self.highest.clear();
+        if self.conversations.len() > KEPT {
+            self.conversations.retain(|_, numbered| !numbered.unfiled.is_empty());
         }
         Ok(false)
     }
 
     /// Puts all of them into the table.
     pub(super) fn file_all(&mut self, connection: &Connection) -> Result<(), Error> {
-        while !self.unfiled.is_empty() {
+        while self.filing.is_some() || self.unfiled > 0 {
             while self.file_some(connection)? {}
         }
         Ok(())
+    }
+}
+
+impl Numbered {
+    fn insert(&mut self, seq: i64, message: i64) {
+        self.highest = self.highest.map(|highest| highest.max(seq));
+        let behind = self.unfiled.partition_point(|(before, _)| *before < seq);
+        self.unfiled.insert(behind, (seq, message));
+    }
+
+    fn find(
+        &mut self,
+        connection: &Connection,
+        filing: Option<&Filing>,
+        conversation: ConversationId,
+        seq: i64,
+    ) -> Result<Option<i64>, Error> {
+        let highest = match self.highest {
+            Some(highest) => highest,
+            None => *self.highest.insert(self.read_highest(connection, filing, conversation)?),
+        };
+        if seq > highest {
+            return Ok(None);
+        }
+        if let Ok(place) = self.unfiled.binary_search_by_key(&seq, |(seq, _)| *seq) {
+            return Ok(Some(self.unfiled[place].1));
+        }
+        if let Some(Filing { keys, .. }) = filing
+            && let Ok(place) = keys.binary_search_by_key(&(conversation, seq), |(key, _)| *key)
+        {
+            return Ok(Some(keys[place].1));
+        }
+        connection.first(
+            "select message_id from message_keys where conversation_id = ? and msg_seq = ?",
+            params![conversation, seq],
+        )
+    }
+
+    fn read_highest(
+        &self,
+        connection: &Connection,
+        filing: Option<&Filing>,
+        conversation: ConversationId,
+    ) -> Result<i64, Error> {
+        let filed: i64 = connection.value(
+            "select coalesce(max(msg_seq), -1) from message_keys where conversation_id = ?",
+            params![conversation],
+        )?;
+        let filing = filing.and_then(|Filing { keys, .. }| {
+            let end = keys.partition_point(|((of, _), _)| *of <= conversation);
+            let ((of, seq), _) = keys.get(end.checked_sub(1)?)?;
+            (*of == conversation).then_some(*seq)
+        });
+        let unfiled = self.unfiled.last().map(|(seq, _)| *seq);
+        Ok(filed.max(filing.unwrap_or(-1)).max(unfiled.unwrap_or(-1)))
     }
 }
 
@@ -249,12 +315,13 @@ mod tests {
         let all = i64::try_from(WORTH_FILING).unwrap();
         for id in 1..=all {
             assert!(!keys.is_worth_filing());
-            keys.add(id % 100, id, id);
+            assert_eq!(keys.claim(&connection, id % 100, id, id).unwrap(), None);
         }
         while keys.is_worth_filing() {
             let more = keys.file_some(&connection).unwrap();
             // While a part is there and the rest is not, all of them are known.
-            keys.add(0, all + 1, all + 1);
+            let known = keys.claim(&connection, 0, all + 1, all + 1).unwrap();
+            assert!(known.is_none_or(|known| known == all + 1));
             for id in [1, 99, 100, all] {
                 assert_eq!(keys.find(&connection, id % 100, id).unwrap(), Some(id));
             }
@@ -271,5 +338,44 @@ mod tests {
             Keys::read(&connection).unwrap().find(&connection, 0, all + 1).unwrap(),
             Some(all + 1)
         );
+    }
+
+    #[tokio::test]
+    async fn every_key_is_known_in_whatever_order_they_come_and_are_filed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("quell.db");
+        drop(open(&Options::at(&path)).await.unwrap());
+        let connection = Connection::open(&Options::at(&path)).unwrap();
+        let _transaction = connection.moment().unwrap();
+        let mut keys = Keys::read(&connection).unwrap();
+        let mut model = std::collections::HashMap::new();
+        let (mut random, mut last) = (7_u64, 0);
+        let mut next = |below: i64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            i64::try_from(random >> 33).unwrap() % below
+        };
+        for turn in 1..=20_000_i64 {
+            // Mostly higher ones, some of them again, some from far below.
+            let key = (next(40), (turn / 50 + next(30)).max(next(4) - 1));
+            let known = keys.claim(&connection, key.0, key.1, last + 1).unwrap();
+            assert_eq!(known, model.get(&key).copied(), "{key:?}");
+            if known.is_none() {
+                last += 1;
+                model.insert(key, last);
+            }
+            let absent = (next(40), 1_000_000);
+            assert_eq!(keys.find(&connection, absent.0, absent.1).unwrap(), None);
+            if keys.filing.is_some() || next(2_000) == 0 {
+                keys.file_some(&connection).unwrap();
+            }
+        }
+        assert!(keys.filing.is_some() || keys.unfiled > 0, "nothing was left to file");
+        keys.file_all(&connection).unwrap();
+        let filed: i64 = connection.value("select count(*) from message_keys", []).unwrap();
+        assert_eq!(filed, last);
+        let mut again = Keys::read(&connection).unwrap();
+        for (key, id) in model {
+            assert_eq!(again.find(&connection, key.0, key.1).unwrap(), Some(id));
+        }
     }
 }

@@ -53,10 +53,6 @@ impl Ids {
             )?,
         })
     }
-    fn next_message(&mut self) -> i64 {
-        self.message += 1;
-        self.message
-    }
     fn next_conflict(&mut self) -> i64 {
         self.conflict += 1;
         self.conflict
@@ -148,12 +144,13 @@ pub(super) fn all(writing: &mut Writing<'_>, records: &[&Record]) -> Result<Vec<
     for &record in records {
         let mut row = prepare(writing, record)?;
         let (conversation, seq) = (row.conversation.conversation_id, row.seq());
-        if let Some(known) = writing.keys.find(writing.connection, conversation, seq)? {
+        let new = writing.ids.message + 1;
+        if let Some(known) = writing.keys.claim(writing.connection, conversation, seq, new)? {
             outcomes.push(beside(writing, &row, known, &mut jobs)?);
         } else {
-            row.message_id = writing.ids.next_message();
+            writing.ids.message = new;
+            row.message_id = new;
             insert(&mut statement, &[row.message_id, conversation, seq], &row)?;
-            writing.keys.add(conversation, seq, row.message_id);
             writing.seen.push(row.seen());
             follow(writing, &row, None, row.message_id, &mut jobs)?;
             outcomes.push(Recorded::New);

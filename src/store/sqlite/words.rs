@@ -2,7 +2,7 @@
 //! conversation, the version of a rule set. Neither changes once it is there, so each is read once for
 //! many rows.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::chain::add;
 use super::connection::Connection;
