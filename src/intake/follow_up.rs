@@ -53,9 +53,9 @@ impl FollowUp {
     }
 
     /// Records what was judged and does what is left to do then, to the end, whoever waits for it.
-    pub(super) fn record(self: &Arc<Self>, record: Record, pending: Pending) -> Recorder {
+    pub(super) fn record(self: &Arc<Self>, record: Record, pending: Pending) -> Recorder<'_> {
         let recording = self.store.record(record);
-        Recorder { recording, left: Some((Arc::clone(self), pending)), rest: ToTheEnd(None) }
+        Recorder { follow_up: self, recording, left: Some(pending), rest: ToTheEnd(None) }
     }
 
     /// The same for what history brought, with what is known by now of the sequences around it.
@@ -185,33 +185,37 @@ fn go_on<T: Send + 'static>(rest: impl Future<Output = T> + Send + 'static) {
 
 /// What [`ToTheEnd`] is to any future, this is to a message's record, and more cheaply: only where there
 /// is more to do than to count does it need a future of its own.
-pub(super) struct Recorder {
+pub(super) struct Recorder<'a> {
+    follow_up: &'a Arc<FollowUp>,
     recording: Recording,
-    left: Option<(Arc<FollowUp>, Pending)>,
+    left: Option<Pending>,
     rest: ToTheEnd<Result<Judged, Error>>,
 }
 
-impl Future for Recorder {
+impl Future for Recorder<'_> {
     type Output = Result<Judged, Error>;
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.left.is_some() {
             let recorded = ready!(Pin::new(&mut self.recording).poll(context));
-            let Some((this, pending)) = self.left.take() else { return Poll::Pending };
+            let Some(pending) = self.left.take() else { return Poll::Pending };
+            let this = self.follow_up;
             if pending.trips.is_empty() && pending.unjudged.is_none() {
                 this.count(&pending, &recorded);
                 return Poll::Ready(
                     recorded.map(|recorded| Judged { recorded, recall: pending.recall }),
                 );
             }
+            let this = Arc::clone(this);
             self.rest = ToTheEnd::new(async move { this.conclude(pending, recorded).await });
         }
         Pin::new(&mut self.rest).poll(context)
     }
 }
 
-impl Drop for Recorder {
+impl Drop for Recorder<'_> {
     fn drop(&mut self) {
-        if let Some((this, pending)) = self.left.take() {
+        if let Some(pending) = self.left.take() {
+            let this = Arc::clone(self.follow_up);
             let none = Recording::refused(Error::Closed);
             let recording = std::mem::replace(&mut self.recording, none);
             go_on(async move { this.conclude(pending, recording.await).await });
