@@ -1,7 +1,7 @@
 //! What a callback costs from end to end, beside the barest server that reads one:
 //!
 //! ```text
-//! cargo bench --bench end_to_end                  # a few minutes; --help shows what can be varied
+//! cargo bench --profile dist --bench end_to_end   # as it is shipped; --help shows what can be varied
 //! ```
 //!
 //! Both servers run as processes of their own and get the same load in turns; quell checks the

