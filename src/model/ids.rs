@@ -1,6 +1,7 @@
 //! Identifiers. Each is a type of its own, so that a sender can never stand where a group belongs.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,7 +19,7 @@ pub type JobId = i64;
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
         // Nothing where it is empty, as most topics are: that takes no memory.
         pub struct $name(Option<Arc<str>>);
 
@@ -32,6 +33,12 @@ macro_rules! text_id {
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.0.is_none()
+            }
+        }
+        // As the text itself: the share of messages that a rule is rolled out to depends on it.
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
             }
         }
         impl From<&str> for $name {

@@ -120,6 +120,17 @@ fn a_rollout_changes_no_verdict_and_answers_the_same_every_time() {
 }
 
 #[test]
+fn a_rollout_means_the_same_messages_in_every_version() {
+    let rules = load("rules:\n  - { id: a, rollout: 0.3, when: { keyword: [bad] } }\n");
+    let meant =
+        |seq: &u64| rules.is_rolled_out(&"a".into(), &message("g", "s", *seq, 0, "bad").key);
+    assert_eq!(
+        (0..40).filter(meant).collect::<Vec<_>>(),
+        [3, 6, 7, 9, 11, 12, 20, 21, 29, 30, 31, 38]
+    );
+}
+
+#[test]
 fn a_flood_is_counted_by_the_messages_own_time() {
     let rules = load("rules:\n  - { id: flood, when: { flood: { messages: 3, within: 10s } } }\n");
     let windows = Windows::default();

@@ -9,7 +9,8 @@
 //!
 //! A page that could not be written is written again: the log holds it until the database is synced.
 //! After a failed sync nobody knows which pages are on the disk, and another sync may not tell. Then the
-//! log must not begin anew, and nothing can be done but to end: the next start reads all of it again.
+//! log must not begin anew, and nothing can be done but to end: the next start reads all of it again, unless
+//! another process has the database open meanwhile.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -90,6 +91,26 @@ impl Checkpoints {
         *self.shared.stage() != Stage::Lost
     }
 
+    /// Ends it. Answers whether the database can be trusted.
+    pub(super) fn end(mut self) -> bool {
+        self.join();
+        *self.shared.stage() != Stage::Lost
+    }
+
+    fn join(&mut self) {
+        {
+            let mut stage = self.shared.stage();
+            if *stage != Stage::Lost {
+                *stage = Stage::Ended;
+            }
+        }
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+
     fn step(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.shared.moves(Stage::Rest, Stage::Idle) {
             let began = Instant::now();
@@ -106,8 +127,10 @@ impl Checkpoints {
         }
         self.seen = pages;
         if pages >= self.worth * MOST {
-            self.shared.wait_while(|stage| stage == Stage::Copying);
-            connection.settle()?;
+            // After a failed sync another one might not fail, though the pages are not on the disk.
+            if self.shared.wait_while(|stage| stage == Stage::Copying) != Stage::Lost {
+                connection.settle()?;
+            }
         } else if pages >= self.next && self.shared.moves(Stage::Idle, Stage::Copying) {
             self.next = pages + self.worth / PART;
         }
@@ -117,12 +140,7 @@ impl Checkpoints {
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        *self.shared.stage() = Stage::Ended;
-        self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic in it was reported where it happened.
-            let _ = thread.join();
-        }
+        self.join();
     }
 }
 
@@ -152,7 +170,7 @@ impl Shared {
         metrics::counter!("quell_store_checkpoint_failures_total").increment(1);
         if is_a_sync(error) {
             let mut stage = self.stage();
-            if !matches!(*stage, Stage::Lost | Stage::Ended) {
+            if *stage != Stage::Lost {
                 *stage = Stage::Lost;
                 tracing::error!(
                     %error,
@@ -177,8 +195,8 @@ fn is_a_sync(error: &rusqlite::Error) -> bool {
 }
 
 fn run(connection: &Connection, shared: &Shared, rest: i64) {
-    while shared.wait_while(|stage| !matches!(stage, Stage::Copying | Stage::Ended)) != Stage::Ended
-    {
+    let works = |stage| matches!(stage, Stage::Copying | Stage::Lost | Stage::Ended);
+    while shared.wait_while(|stage| !works(stage)) == Stage::Copying {
         let next = match copy(connection, shared, rest) {
             Ok(true) => Stage::Rest,
             Ok(false) => Stage::Idle,

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rusqlite::config::DbConfig;
 #[cfg(feature = "fail")]
 use rusqlite::ffi;
 use rusqlite::types::FromSql;
@@ -40,6 +41,7 @@ impl Connection {
         }
         // What works the log in says when: see `checkpoint`.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(Self(connection))
     }
 
@@ -154,8 +156,10 @@ impl Connection {
         statement.query_row([], |row| Ok(Log { pages: row.get(1)?, copied: row.get(2)? }))
     }
 
-    /// Ends it. What it could not write is told of.
+    /// Ends it, and with the last one the log. What it could not write is told of. One that is dropped
+    /// instead leaves the log as it is.
     pub(super) fn close(self) -> rusqlite::Result<()> {
+        self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         self.0.close().map_err(|(_, error)| error)
     }
 }

@@ -314,7 +314,9 @@ impl Task {
                 return;
             }
         }
-        self.checkpoints = None;
+        if self.checkpoints.take().is_some_and(|checkpoints| !checkpoints.end()) {
+            return;
+        }
         // Readers may be open longer than this: whoever copies the database alone shall have all of it.
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.settle().and_then(|_| connection.close())
