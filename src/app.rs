@@ -189,8 +189,8 @@ impl App {
         let certificates: Vec<_> =
             callback_certificate.iter().chain(&admin_certificate).cloned().collect();
         // Everything that can fail comes before the worker, whose calls cannot be taken back.
-        let callbacks = bind("server.listen", config.server.listen).await?;
-        let admin_socket = bind("admin.listen", config.admin.listen).await?;
+        let callbacks = bind("server.listen", config.server.listen)?;
+        let admin_socket = bind("admin.listen", config.admin.listen)?;
         let store = Arc::new(open_store(config).await?);
         let client = client(config, Arc::clone(&clock))?;
         let intake = Arc::new(start_intake(config, rules, &store, &clock).await?);
@@ -395,8 +395,8 @@ impl App {
     }
 }
 
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
-    listener::bind(address).await.with_context(|| format!("{key}: {address}"))
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    listener::bind(address).with_context(|| format!("{key}: {address}"))
 }
 
 /// How long the configuration wants what kept.

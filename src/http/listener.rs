@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// Longest head, in bytes, and what a connection that sends one can make us hold.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Connections that may wait to be accepted. The system drops one more than that, and its client tries
+/// again only a second later. Linux allows as many as `net.core.somaxconn` says: 4096, before 5.4 128.
+const BACKLOG: u32 = 4096;
 
 /// Limits of a listener.
 #[derive(Clone, Debug)]
@@ -54,9 +57,13 @@ pub struct Limits {
     pub names_peers: bool,
 }
 
-/// Binds an address.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+/// Binds an address, with room for many who connect at once.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // What is left of an earlier process's connections keeps nobody from starting again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A listener that accepts.
@@ -250,5 +257,27 @@ where
     if let Err(error) = ended {
         // Clients go away as they like.
         tracing::debug!(error = %error, "a connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn many_may_connect_at_once() {
+        // What a listener that is left to the standard library has room for.
+        const USUAL: usize = 128;
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+        let allowed = allowed.trim().parse().unwrap_or(USUAL);
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        for number in 1..=allowed.min(2 * USUAL) {
+            // Nobody accepts: without room this would never come about.
+            let connected = TcpStream::connect(address);
+            let connected = tokio::time::timeout(Duration::from_secs(20), connected).await;
+            waiting.push(connected.unwrap_or_else(|_| panic!("{number} is too many")).unwrap());
+        }
     }
 }
