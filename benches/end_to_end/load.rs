@@ -15,6 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// What is sent, and how.
@@ -30,6 +31,8 @@ pub(crate) struct Load {
     /// Callbacks a second; as fast as they are answered where nothing is said.
     pub rate: Option<f64>,
     pub seconds: f64,
+    /// Seconds before those that are counted, in which connections are opened and groups become known.
+    pub warm_up: f64,
     /// Stands in the ids of groups, so that two runs never repeat a message.
     pub run: String,
 }
@@ -57,21 +60,36 @@ impl Answers {
     }
 }
 
-/// Sends the load and answers what came of it.
-pub(crate) async fn send(load: &Load) -> Answers {
+/// A load that is being sent.
+pub(crate) struct UnderWay {
+    connections: Vec<JoinHandle<Answers>>,
+    /// From when on it counts.
+    counts: Instant,
+}
+
+/// Begins to send the load. Answers once it is warm.
+pub(crate) async fn begin(load: &Load) -> UnderWay {
     let began = Instant::now();
-    let tasks: Vec<_> = (0..load.connections)
+    let connections = (0..load.connections)
         .map(|place| tokio::spawn(Connection::new(load.clone(), place, began).run()))
         .collect();
+    let counts = began + Duration::from_secs_f64(load.warm_up);
+    tokio::time::sleep_until(counts).await;
+    UnderWay { connections, counts }
+}
+
+/// What came of it, once all is sent.
+pub(crate) async fn end(under_way: UnderWay) -> Answers {
+    let UnderWay { connections, counts } = under_way;
     let mut all = Answers::default();
-    for task in tasks {
-        let part = task.await.expect("a connection that ends");
+    for connection in connections {
+        let part = connection.await.expect("a connection that ends");
         all.ok += part.ok;
         all.refused += part.refused;
         all.failed += part.failed;
         all.micros.extend(part.micros);
     }
-    all.seconds = began.elapsed().as_secs_f64();
+    all.seconds = counts.elapsed().as_secs_f64();
     all.micros.sort_unstable();
     all
 }
@@ -111,7 +129,8 @@ impl Connection {
     async fn run(mut self) -> Answers {
         let mut stream = None;
         let mut buffer = Vec::with_capacity(1024);
-        let end = self.began + Duration::from_secs_f64(self.load.seconds);
+        let counts = self.began + Duration::from_secs_f64(self.load.warm_up);
+        let end = counts + Duration::from_secs_f64(self.load.seconds);
         for turn in 0_u64.. {
             let due = match self.load.rate {
                 Some(rate) => {
@@ -130,6 +149,7 @@ impl Connection {
             }
             self.write_request();
             match exchange(&mut stream, self.load.address, &self.request, &mut buffer).await {
+                Ok(200) if due < counts => {}
                 Ok(200) => {
                     self.answers.ok += 1;
                     let micros = due.elapsed().as_micros();

@@ -48,6 +48,9 @@ struct Args {
     /// Seconds of a round's load.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Seconds of load before those, which open connections and make groups known.
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
     #[arg(long, default_value_t = 256)]
     connections: usize,
     /// Groups that the messages are spread over.
@@ -146,10 +149,13 @@ async fn run(args: &Args) {
                 senders: args.senders,
                 rate: args.rate,
                 seconds: args.seconds,
+                warm_up: args.warm_up,
                 run: format!("{:x}N{number}", std::process::id()),
             };
-            let (cpu, commits) = (server.cpu(), server.commits().await);
-            let answers = load::send(&load).await;
+            let commits = server.commits().await;
+            let under_way = load::begin(&load).await;
+            let cpu = server.cpu();
+            let answers = load::end(under_way).await;
             let (cpu, later) = (server.cpu().saturating_sub(cpu), server.commits().await);
             let rows_per_commit = (later.rows - commits.rows) / (later.commits - commits.commits);
             let round = Round {
