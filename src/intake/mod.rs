@@ -36,7 +36,7 @@ pub use guard::Limits;
 /// holds; reading more would only delay the start.
 const REFILL: usize = 200_000;
 /// Of these, so many are read at once.
-const REFILL_PAGE: usize = 5_000;
+const REFILL_PAGE: usize = 500;
 
 /// The command that our calls are limited by (page `overlimit`).
 const RECALL_COMMAND: &str = "group_msg_recall";

@@ -4,6 +4,8 @@
 //! cargo test --features fail --test it fault
 //! ```
 
+use serde_json::json;
+
 use crate::support::daemon::{Callbacks, Home, Process, message};
 
 async fn failing(home: &Home, faults: &str) -> Process {
@@ -145,5 +147,23 @@ async fn a_database_that_cannot_be_synced_ends_the_daemon_and_loses_nothing() {
     let app = home.start(&[]).await;
     let rows = app.rows(quell::store::View::Messages).await.rows.len() as u64;
     assert!(rows >= acknowledged, "{rows} of {acknowledged}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_synced_after_erasing_ends_the_daemon_too() {
+    let home = Home::new().await;
+    let daemon = failing(&home, "checkpoint_sync=return").await;
+    for seq in 1..=10 {
+        assert_eq!(daemon.callbacks.say("g", seq, "fine").await, 200);
+    }
+    let (status, said) = daemon.post("/api/v1/erase", json!({ "sender": "mallory" })).await;
+    assert_eq!(status, 503, "{said}");
+    let (code, log) = daemon.ended().await;
+    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(log.matches("the database could not be synced").count(), 1, "{log}");
+    assert!(log.contains("the writer of the database has ended"), "{log}");
+    let app = home.start(&[]).await;
+    assert_eq!(app.rows(quell::store::View::Messages).await.rows.len(), 10);
     app.stop().await;
 }

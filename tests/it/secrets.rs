@@ -169,6 +169,8 @@ fn a_build_without_the_feature_knows_no_fail_point() {
         "after_claim",
         "after_send_before_record",
         "on_checkpoint",
+        "checkpoint_write",
+        "checkpoint_sync",
         "on_rule_swap",
         "FAILPOINTS",
     ];

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::ffi;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Log};
 use super::open::Options;
@@ -42,15 +43,43 @@ enum Stage {
     Copying,
     /// The writer is to copy what is left.
     Rest,
-    /// A sync failed.
-    Lost,
     Ended,
+}
+
+/// Whether a sync of the database failed, for all who might write to it.
+#[derive(Clone, Default)]
+pub(super) struct Lost(CancellationToken);
+
+impl Lost {
+    pub(super) fn is_so(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Waits until it is so.
+    pub(super) async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+
+    /// Takes note of what a checkpoint failed by. Answers whether it is so.
+    pub(super) fn note(&self, error: &rusqlite::Error) -> bool {
+        metrics::counter!("quell_store_checkpoint_failures_total").increment(1);
+        if is_a_sync(error) && !self.is_so() {
+            self.0.cancel();
+            tracing::error!(
+                %error,
+                "the database could not be synced, so that nobody knows what of it is on the disk: \
+                 quell ends, and the next start reads the whole log again"
+            );
+        }
+        self.is_so()
+    }
 }
 
 struct Shared {
     stage: Mutex<Stage>,
     changed: Condvar,
     told: Mutex<Option<Instant>>,
+    lost: Lost,
 }
 
 /// What works the log of one connection's database in. Dropping it ends it.
@@ -66,12 +95,13 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    pub(super) fn start(options: &Options) -> Result<Self, Error> {
+    pub(super) fn start(options: &Options, lost: Lost) -> Result<Self, Error> {
         let connection = Connection::open(options)?;
         let shared = Arc::new(Shared {
             stage: Mutex::new(Stage::Idle),
             changed: Condvar::new(),
             told: Mutex::default(),
+            lost,
         });
         let worth = i64::from(options.log_pages);
         let theirs = Arc::clone(&shared);
@@ -82,36 +112,17 @@ impl Checkpoints {
         Ok(Self { shared, thread: Some(thread), worth, next: worth, seen: 0 })
     }
 
-    /// Looks after the log, between two transactions of a connection. Answers whether the database can
-    /// be trusted.
-    pub(super) fn tend(&mut self, connection: &Connection) -> bool {
+    /// Looks after the log, between two transactions of a connection.
+    pub(super) fn tend(&mut self, connection: &Connection) {
         if let Err(error) = self.step(connection) {
             self.shared.failed(&error);
-        }
-        *self.shared.stage() != Stage::Lost
-    }
-
-    /// Ends it. Answers whether the database can be trusted.
-    pub(super) fn end(mut self) -> bool {
-        self.join();
-        *self.shared.stage() != Stage::Lost
-    }
-
-    fn join(&mut self) {
-        {
-            let mut stage = self.shared.stage();
-            if *stage != Stage::Lost {
-                *stage = Stage::Ended;
-            }
-        }
-        self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic in it was reported where it happened.
-            let _ = thread.join();
         }
     }
 
     fn step(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.shared.lost.is_so() {
+            return Ok(());
+        }
         if self.shared.moves(Stage::Rest, Stage::Idle) {
             let began = Instant::now();
             connection.settle()?;
@@ -127,8 +138,9 @@ impl Checkpoints {
         }
         self.seen = pages;
         if pages >= self.worth * MOST {
+            let _ = self.shared.wait_while(|stage| stage == Stage::Copying);
             // After a failed sync another one might not fail, though the pages are not on the disk.
-            if self.shared.wait_while(|stage| stage == Stage::Copying) != Stage::Lost {
+            if !self.shared.lost.is_so() {
                 connection.settle()?;
             }
         } else if pages >= self.next && self.shared.moves(Stage::Idle, Stage::Copying) {
@@ -140,7 +152,12 @@ impl Checkpoints {
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        self.join();
+        *self.shared.stage() = Stage::Ended;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was reported where it happened.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -167,18 +184,7 @@ impl Shared {
     }
 
     fn failed(&self, error: &rusqlite::Error) {
-        metrics::counter!("quell_store_checkpoint_failures_total").increment(1);
-        if is_a_sync(error) {
-            let mut stage = self.stage();
-            if *stage != Stage::Lost {
-                *stage = Stage::Lost;
-                tracing::error!(
-                    %error,
-                    "the database could not be synced, so that nobody knows what of it is on the \
-                     disk: quell ends, and the next start reads the whole log again"
-                );
-                self.changed.notify_all();
-            }
+        if self.lost.note(error) {
             return;
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +201,7 @@ fn is_a_sync(error: &rusqlite::Error) -> bool {
 }
 
 fn run(connection: &Connection, shared: &Shared, rest: i64) {
-    let works = |stage| matches!(stage, Stage::Copying | Stage::Lost | Stage::Ended);
+    let works = |stage| matches!(stage, Stage::Copying | Stage::Ended);
     while shared.wait_while(|stage| !works(stage)) == Stage::Copying {
         let next = match copy(connection, shared, rest) {
             Ok(true) => Stage::Rest,
@@ -223,7 +229,7 @@ fn copy(connection: &Connection, shared: &Shared, rest: i64) -> rusqlite::Result
             duration_ms = began.elapsed().as_millis(),
             "worked the log in"
         );
-        if now.pages < done.pages || *shared.stage() != Stage::Copying {
+        if now.pages < done.pages || *shared.stage() != Stage::Copying || shared.lost.is_so() {
             // It began anew already, or nobody wants it any more.
             return Ok(false);
         }

@@ -146,6 +146,14 @@ impl Connection {
         self.checkpoint("pragma wal_checkpoint(passive)")
     }
 
+    /// Works all of the log into the database and cuts the log to nothing. Answers whether that was done:
+    /// a reader may stand in the way.
+    pub(super) fn empty_log(&self) -> rusqlite::Result<bool> {
+        fault!("checkpoint_sync", Err(failure(ffi::SQLITE_IOERR_FSYNC)));
+        let mut statement = self.prepare("pragma wal_checkpoint(truncate)")?;
+        statement.query_row([], |row| Ok(row.get::<_, i64>(0)? == 0))
+    }
+
     /// How long the log is.
     pub(super) fn log(&self) -> rusqlite::Result<Log> {
         self.checkpoint("pragma wal_checkpoint(noop)")

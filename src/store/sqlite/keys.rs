@@ -32,6 +32,8 @@ type Key = (ConversationId, i64);
 /// The keys of all messages: those in their table, and those that are not there yet.
 pub(super) struct Keys {
     conversations: HashMap<ConversationId, Numbered>,
+    /// Conversations that have keys which are not in the table.
+    waiting: Vec<ConversationId>,
     /// How many keys of conversations are not in the table, but for those that are being filed.
     unfiled: usize,
     /// The latest message whose key came here.
@@ -63,18 +65,19 @@ impl Keys {
             "select coalesce((select cast(value as integer) from meta where name = ?), 0)",
             params![FILED],
         )?;
-        let mut keys =
-            Self { conversations: HashMap::new(), unfiled: 0, last: filed, filing: None };
+        let mut keys = Self {
+            conversations: HashMap::new(),
+            waiting: Vec::new(),
+            unfiled: 0,
+            last: filed,
+            filing: None,
+        };
         connection.each(
             "select conversation_id, msg_seq, message_id from messages not indexed
              where message_id > ? order by message_id",
             params![filed],
             |row| {
-                let numbered = keys.conversations.entry(row.get(0)?).or_default();
-                let (seq, message) = (row.get(1)?, row.get(2)?);
-                numbered.insert(seq, message);
-                keys.unfiled += 1;
-                keys.last = message;
+                keys.insert(row.get(0)?, row.get(1)?, row.get(2)?);
                 Ok(())
             },
         )?;
@@ -88,6 +91,7 @@ impl Keys {
         conversation: ConversationId,
         seq: i64,
     ) -> Result<Option<i64>, Error> {
+        self.make_room(KEPT);
         let numbered = self.conversations.entry(conversation).or_default();
         numbered.find(connection, self.filing.as_ref(), conversation, seq)
     }
@@ -100,14 +104,28 @@ impl Keys {
         seq: i64,
         new: i64,
     ) -> Result<Option<i64>, Error> {
-        let numbered = self.conversations.entry(conversation).or_default();
-        let known = numbered.find(connection, self.filing.as_ref(), conversation, seq)?;
+        let known = self.find(connection, conversation, seq)?;
         if known.is_none() {
-            numbered.insert(seq, new);
-            self.unfiled += 1;
-            self.last = new;
+            self.insert(conversation, seq, new);
         }
         Ok(known)
+    }
+
+    fn insert(&mut self, conversation: ConversationId, seq: i64, message: i64) {
+        let numbered = self.conversations.entry(conversation).or_default();
+        if numbered.unfiled.is_empty() {
+            self.waiting.push(conversation);
+        }
+        numbered.insert(seq, message);
+        self.unfiled += 1;
+        self.last = message;
+    }
+
+    /// Forgets what can be read again, once that is most of very much.
+    fn make_room(&mut self, kept: usize) {
+        if self.conversations.len() >= kept.max(2 * self.waiting.len()) {
+            self.conversations.retain(|_, numbered| !numbered.unfiled.is_empty());
+        }
     }
 
     /// Whether so many wait that they are worth filing.
@@ -119,12 +137,12 @@ impl Keys {
     pub(super) fn file_some(&mut self, connection: &Connection) -> Result<bool, Error> {
         let filing = self.filing.get_or_insert_with(|| {
             let mut keys = Vec::with_capacity(std::mem::take(&mut self.unfiled));
-            let waiting = self.conversations.iter_mut().filter(|(_, it)| !it.unfiled.is_empty());
-            let mut waiting: Vec<_> = waiting.collect();
-            waiting.sort_unstable_by_key(|(conversation, _)| **conversation);
-            for (conversation, numbered) in waiting {
+            let mut waiting = std::mem::take(&mut self.waiting);
+            waiting.sort_unstable();
+            for conversation in waiting {
+                let Some(numbered) = self.conversations.get_mut(&conversation) else { continue };
                 let unfiled = std::mem::take(&mut numbered.unfiled);
-                keys.extend(unfiled.into_iter().map(|(seq, id)| ((*conversation, seq), id)));
+                keys.extend(unfiled.into_iter().map(|(seq, id)| ((conversation, seq), id)));
             }
             Filing { keys, done: 0, through: self.last }
         });
@@ -143,9 +161,6 @@ impl Keys {
         }
         set_number(connection, FILED, filing.through)?;
         self.filing = None;
-        if self.conversations.len() > KEPT {
-            self.conversations.retain(|_, numbered| !numbered.unfiled.is_empty());
-        }
         Ok(false)
     }
 
@@ -349,7 +364,7 @@ mod tests {
         let _transaction = connection.moment().unwrap();
         let mut keys = Keys::read(&connection).unwrap();
         let mut model = std::collections::HashMap::new();
-        let (mut random, mut last) = (7_u64, 0);
+        let (mut random, mut last, mut forgotten) = (7_u64, 0, 0);
         let mut next = |below: i64| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             i64::try_from(random >> 33).unwrap() % below
@@ -368,7 +383,12 @@ mod tests {
             if keys.filing.is_some() || next(2_000) == 0 {
                 keys.file_some(&connection).unwrap();
             }
+            if next(100) == 0 {
+                keys.make_room(1);
+                forgotten += usize::from(keys.conversations.len() < 40);
+            }
         }
+        assert!(forgotten > 0, "everything was remembered");
         assert!(keys.filing.is_some() || keys.unfiled > 0, "nothing was left to file");
         keys.file_all(&connection).unwrap();
         let filed: i64 = connection.value("select count(*) from message_keys", []).unwrap();

@@ -47,7 +47,6 @@ pub use past::Reader;
 
 use rand::rngs::StdRng;
 use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnectOptions;
 use std::fs::File;
 use std::sync::Mutex;
 
@@ -68,7 +67,7 @@ pub struct Sqlite {
     /// For what is read behind the writer.
     aside: Aside<Words>,
     /// For a connection of its own, where one is needed.
-    reopen: SqliteConnectOptions,
+    options: Options,
     /// Held as long as the database is open.
     _lock: File,
 }

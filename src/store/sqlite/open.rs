@@ -102,8 +102,6 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
         .max_connections(options.readers)
         .acquire_timeout(Duration::from_secs(10))
         .connect_lazy_with(connect_options(options).read_only(true).pragma("query_only", "on"));
-    // What is opened again is the file that was there, never a new one in its place.
-    let reopen = connect_options(options).create_if_missing(false);
     connection.close().await.map_err(unavailable)?;
     let writer = Writer::start(Connection::open(options)?, options)?;
     let past = Reader::new(readers.clone());
@@ -112,7 +110,7 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
         readers,
         past,
         quarantine_rows: options.quarantine_rows,
-        reopen,
+        options: options.clone(),
         search: options.search,
         aside: Aside::new(Connection::open_to_read(&options.path)?),
         random: Mutex::new(StdRng::from_os_rng()),

@@ -6,7 +6,6 @@
 
 use async_trait::async_trait;
 use rusqlite::{Row, params};
-use sqlx::{ConnectOptions, Connection as _};
 
 use super::Sqlite;
 use super::chain::Kind;
@@ -59,14 +58,7 @@ impl Retention for Sqlite {
 
     async fn scrub(&self) -> Result<bool, Error> {
         fault!("on_checkpoint");
-        let mut connection = self.reopen.connect().await.map_err(unavailable)?;
-        // Of three columns the first says whether readers stood in the way.
-        let busy: i64 = sqlx::query_scalar("pragma wal_checkpoint(truncate)")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(unavailable)?;
-        connection.close().await.map_err(unavailable)?;
-        Ok(busy == 0)
+        self.writer.empty_log(&self.options).await
     }
 
     async fn note_removal(&self, by: &By, act: &str, detail: String) -> Result<(), Error> {

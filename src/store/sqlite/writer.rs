@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, Lost};
 use super::connection::Connection;
 use super::conversations::{Arrival, Conversations, Known};
 use super::keys::Keys;
@@ -107,6 +107,7 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Shared {
     unhealthy: AtomicBool,
+    lost: Lost,
     listener: Listener<JobEvent>,
     watcher: Listener<Sighting>,
 }
@@ -119,10 +120,11 @@ impl Writer {
         let (records, records_in) = mpsc::channel(options.queue);
         let (operations, operations_in) = mpsc::channel(OPERATIONS);
         let shared = Arc::new(Shared::default());
+        let checkpoints = Checkpoints::start(options, shared.lost.clone())?;
         let stop = tokio_util::sync::CancellationToken::new();
         let task = Task {
             connection: Some(connection),
-            checkpoints: Some(Checkpoints::start(options)?),
+            checkpoints: Some(checkpoints),
             options: options.clone(),
             conversations: Conversations::default(),
             ids,
@@ -184,6 +186,22 @@ impl Writer {
 
     pub(super) fn is_alive(&self) -> bool {
         !self.operations.is_closed()
+    }
+
+    /// Empties the log, so that nothing is in it that was there before. Answers whether that could be done.
+    pub(super) async fn empty_log(&self, options: &Options) -> Result<bool, Error> {
+        let (options, lost) = (options.clone(), self.shared.lost.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            if lost.is_so() {
+                return Err(Error::Closed);
+            }
+            let emptied = Connection::open(&options)?.empty_log();
+            if let Err(error) = &emptied {
+                lost.note(error);
+            }
+            Ok(emptied?)
+        });
+        asked.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Does what waits, then ends.
@@ -283,6 +301,7 @@ impl Task {
                     // Nobody may write while we say that we cannot.
                     let _ = self.transaction(&[], &mut []);
                 }
+                () = self.shared.lost.wait() => return,
                 () = stop.cancelled() => {
                     // Nothing new is let in; what was let in is still done.
                     records.close();
@@ -309,12 +328,15 @@ impl Task {
             busy_until = busy.then(|| Instant::now() + APART);
             self.write(batch);
             if let (Some(connection), Some(checkpoints)) = (&self.connection, &mut self.checkpoints)
-                && !checkpoints.tend(connection)
             {
+                checkpoints.tend(connection);
+            }
+            if self.shared.lost.is_so() {
                 return;
             }
         }
-        if self.checkpoints.take().is_some_and(|checkpoints| !checkpoints.end()) {
+        self.checkpoints = None;
+        if self.shared.lost.is_so() {
             return;
         }
         // Readers may be open longer than this: whoever copies the database alone shall have all of it.
@@ -386,10 +408,13 @@ impl Task {
         if self.connection.is_some() {
             return Ok(());
         }
+        if self.shared.lost.is_so() {
+            return Err(Error::Closed);
+        }
         self.place.check_database()?;
         let connection =
             Connection::open(&self.options).inspect_err(|_| std::thread::sleep(REOPEN_AFTER))?;
-        self.checkpoints = Some(Checkpoints::start(&self.options)?);
+        self.checkpoints = Some(Checkpoints::start(&self.options, self.shared.lost.clone())?);
         self.place.reopened();
         self.conversations = Conversations::default();
         self.ids = Ids::read(&connection)?;

@@ -316,6 +316,14 @@ impl Process {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// Has the admin listener do something.
+    #[cfg(feature = "fail")]
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, String) {
+        let request = self.callbacks.http.post(format!("{}{path}", self.admin)).json(&body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
     /// The same with a bearer token.
     pub(crate) async fn admin_as(
         &self,
