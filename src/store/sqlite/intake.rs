@@ -20,7 +20,7 @@ impl Intake for Sqlite {
         self.writer.record(record)
     }
     async fn quarantine(&self, body: Quarantined) -> Result<(), Error> {
-        self.writer.perform(Keep { body, most: self.quarantine_rows }).await
+        self.writer.perform(Keep { body, most: self.options.quarantine_rows }).await
     }
     async fn recalled(&self, recalled: Recalled) -> Result<(), Error> {
         self.writer.perform(recalled).await

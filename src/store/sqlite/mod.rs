@@ -59,14 +59,11 @@ pub struct Sqlite {
     writer: Writer,
     readers: SqlitePool,
     past: Reader,
-    quarantine_rows: u32,
-    /// Whether texts are put into an index.
-    search: bool,
     /// For the salts of the chain.
     random: Mutex<StdRng>,
     /// For what is read behind the writer.
     aside: Aside<Words>,
-    /// For a connection of its own, where one is needed.
+    /// How it was opened.
     options: Options,
     /// Held as long as the database is open.
     _lock: File,

@@ -39,7 +39,7 @@ impl Trail for Sqlite {
         // First: what ails the chain must not keep the writer from letting go of keys.
         let mut more = self.writer.perform(FileKeys).await?;
         more |= self.extend(now).await?;
-        if self.search {
+        if self.options.search {
             more |= self.writer.perform(Index).await?;
         }
         Ok(more)
