@@ -19,8 +19,11 @@ use crate::model::{RuleId, Timestamp, UserId};
 const MINUTE: i64 = 60_000;
 /// The minute slides in steps of so many milliseconds.
 const STEP: i64 = 5_000;
-/// Senders kept of each minute before a sample stands for them.
-const KEPT: usize = 1 << 18;
+/// Senders kept of each minute before a sample stands for them: it is right to a hundredth, and small
+/// enough to stay in the processor's cache.
+const KEPT: usize = 1 << 14;
+/// Senders whose recalls are counted before those who had none within the minute are forgotten.
+const COUNTED: usize = 1 << 16;
 
 /// Limits on what rules may do.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +60,15 @@ struct State {
     hit_by: HashMap<RuleId, Distinct>,
     tripped: HashSet<RuleId>,
     by_rule: HashMap<RuleId, VecDeque<i64>>,
-    by_sender: BySender<VecDeque<i64>>,
+    by_sender: Counted,
+}
+
+/// What is counted of each sender's recalls.
+#[derive(Default)]
+struct Counted {
+    recalls: BySender<VecDeque<i64>>,
+    /// How many were left when idle ones were last forgotten.
+    left: usize,
 }
 
 /// What is kept of senders, by a hash of theirs that nobody outside can foresee.
@@ -139,7 +150,7 @@ impl Guard {
             }
             let key = self.hasher.hash_one(sender);
             if sender_recalls_per_minute > 0 {
-                let used = state.by_sender.entry(key).or_default();
+                let used = state.by_sender.recalls.entry(key).or_default();
                 if !has_room(used, sender_recalls_per_minute, at) {
                     why = Some(format!(
                         "sender over the cap of {sender_recalls_per_minute} recalls a minute"
@@ -147,7 +158,7 @@ impl Guard {
                     continue;
                 }
                 used.push_back(at.millis());
-                forget_idle(&mut state.by_sender, at);
+                state.by_sender.forget_idle(at);
             }
             if rule_recalls_per_minute > 0 {
                 state.by_rule.entry((*rule).clone()).or_default().push_back(at.millis());
@@ -164,7 +175,7 @@ impl Guard {
             used.pop_back();
         }
         let key = self.hasher.hash_one(sender);
-        if let Some(used) = state.by_sender.get_mut(&key) {
+        if let Some(used) = state.by_sender.recalls.get_mut(&key) {
             used.pop_back();
         }
     }
@@ -195,10 +206,15 @@ fn has_room(used: &mut VecDeque<i64>, cap: u32, at: Timestamp) -> bool {
     cap == 0 || used.len() < cap as usize
 }
 
-/// Keeps the counts of senders from growing without end.
-fn forget_idle(by_sender: &mut BySender<VecDeque<i64>>, at: Timestamp) {
-    if by_sender.len() > KEPT {
-        by_sender.retain(|_, used| used.back().is_some_and(|then| at.millis() - then < MINUTE));
+impl Counted {
+    /// Keeps the counts of senders from growing without end. Goes through them once they have doubled:
+    /// a flood of senders must not have all of them looked at for each.
+    fn forget_idle(&mut self, at: Timestamp) {
+        if self.recalls.len() > COUNTED.max(2 * self.left) {
+            self.recalls
+                .retain(|_, used| used.back().is_some_and(|then| at.millis() - then < MINUTE));
+            self.left = self.recalls.len();
+        }
     }
 }
 
@@ -367,6 +383,27 @@ mod tests {
         assert!(go(2, seconds(60)));
         guard.refund(&user(2), &rule);
         assert!(go(2, seconds(60)));
+    }
+
+    #[test]
+    fn senders_without_recalls_within_the_minute_are_forgotten() {
+        let guard = guard(Limits { sender_recalls_per_minute: 2, ..limits() });
+        let rule = RuleId::from("bait");
+        for n in 0..COUNTED {
+            guard.rule(&user(n), &[&rule], NOW);
+        }
+        assert_eq!(guard.state().by_sender.recalls.len(), COUNTED);
+        for n in 0..COUNTED / 2 {
+            guard.rule(&user(COUNTED + n), &[&rule], seconds(61));
+        }
+        assert_eq!(guard.state().by_sender.recalls.len(), COUNTED / 2);
+        // All of these are within the minute: they are gone through once they have doubled.
+        for n in 0..COUNTED {
+            guard.rule(&user(2 * COUNTED + n), &[&rule], seconds(62));
+        }
+        let state = guard.state();
+        assert_eq!(state.by_sender.recalls.len(), COUNTED / 2 + COUNTED);
+        assert_eq!(state.by_sender.left, COUNTED + 1);
     }
 
     #[test]
