@@ -17,6 +17,12 @@ use crate::store::Error;
 /// Statements that stay prepared. There are some hundred on the writer's side.
 const PREPARED: usize = 200;
 
+/// Places for the values of so many rows, as `insert` has them behind `values`.
+pub(super) fn rows_of(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    vec![row; rows].join(", ")
+}
+
 /// A connection that may write.
 pub(super) struct Connection(rusqlite::Connection);
 
@@ -39,6 +45,9 @@ impl Connection {
         for (name, value) in PRAGMAS {
             connection.pragma_update(None, name, value)?;
         }
+        // 4 MiB, less than others have: commits go through all that is in it where the database has not
+        // the page yet that SQLite moves pages by way of, the one at 1 GiB.
+        connection.pragma_update(None, "cache_size", "-4096")?;
         // What works the log in says when: see `checkpoint`.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

@@ -55,6 +55,15 @@ impl Conversations {
         self.known.remove(group_id);
     }
 
+    /// The conversation that a message belongs to, where that can be told from memory.
+    pub(super) fn known(&self, arrival: &Arrival<'_>) -> Option<&Known> {
+        let known = self.known.get(arrival.group_id)?.get(arrival.topic_id)?;
+        let is_it = known.destroyed_at.is_none()
+            && known.began_after.is_none_or(|before| arrival.sent_at > before)
+            && (is_untyped(arrival) || known.conversation.group_type == *arrival.group_type);
+        is_it.then_some(known)
+    }
+
     /// The conversation that a message belongs to, made where there is none.
     ///
     /// After its group was destroyed, an id stands for a new conversation with sequences of its own.
@@ -65,13 +74,7 @@ impl Conversations {
         keys: &mut Keys,
         arrival: &Arrival<'_>,
     ) -> Result<Known, Error> {
-        let untyped = arrival.group_type.0.as_str().is_empty();
-        let topics = self.known.get(arrival.group_id);
-        if let Some(known) = topics.and_then(|topics| topics.get(arrival.topic_id))
-            && known.destroyed_at.is_none()
-            && known.began_after.is_none_or(|before| arrival.sent_at > before)
-            && (untyped || known.conversation.group_type == *arrival.group_type)
-        {
+        if let Some(known) = self.known(arrival) {
             return Ok(known.clone());
         }
         let lives = select_lives(connection, arrival.group_id, arrival.topic_id)?;
@@ -83,7 +86,11 @@ impl Conversations {
             }
         }
         let known = match chosen {
-            Some(known) if untyped || known.conversation.group_type == *arrival.group_type => known,
+            Some(known)
+                if is_untyped(arrival) || known.conversation.group_type == *arrival.group_type =>
+            {
+                known
+            }
             Some(known) => retype(connection, &known, arrival.group_type)?,
             None => {
                 let last = lives.last();
@@ -133,6 +140,10 @@ impl Known {
     fn holds(&self, at: Timestamp) -> bool {
         self.destroyed_at.is_none_or(|destroyed_at| at <= destroyed_at)
     }
+}
+
+fn is_untyped(arrival: &Arrival<'_>) -> bool {
+    arrival.group_type.0.as_str().is_empty()
 }
 
 /// `MsgTime` has whole seconds, the end of a group milliseconds: within the second of the end, a time

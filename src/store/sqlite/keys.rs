@@ -9,10 +9,11 @@ use foldhash::{HashMap, HashMapExt};
 use rusqlite::params;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-use super::connection::Connection;
+use super::connection::{Connection, rows_of};
 use super::gaps::set_number;
 use super::open::unavailable;
 use super::record::seq_to_i64;
+use super::stretches::STRETCH_BITS;
 use crate::model::MsgSeq;
 use crate::store::{ConversationId, Error};
 
@@ -20,6 +21,8 @@ use crate::store::{ConversationId, Error};
 pub(super) const FILED: &str = "keys_filed_through";
 /// Keys that are filed in one transaction: each costs the writer a microsecond or a few.
 const AT_ONCE: usize = 1_024;
+/// Keys that go in by one statement.
+const TOGETHER: usize = 32;
 /// As many as this are worth filing: the more at once, the more of them share a page.
 const WORTH_FILING: usize = 16_384;
 
@@ -32,10 +35,7 @@ type Key = (ConversationId, i64);
 /// The keys of all messages: those in their table, and those that are not there yet.
 pub(super) struct Keys {
     conversations: HashMap<ConversationId, Numbered>,
-    /// Conversations that have keys which are not in the table.
-    waiting: Vec<ConversationId>,
-    /// How many keys of conversations are not in the table, but for those that are being filed.
-    unfiled: usize,
+    unfiled: Unfiled,
     /// The latest message whose key came here.
     last: i64,
     filing: Option<Filing>,
@@ -46,8 +46,31 @@ pub(super) struct Keys {
 struct Numbered {
     /// The highest of all, once it was asked for. A higher one must be new.
     highest: Option<i64>,
-    /// Sequences that are not in the table, in their order, with their messages.
-    unfiled: Vec<(i64, i64)>,
+    /// The highest that is not in the table.
+    unfiled: Option<Place>,
+}
+
+/// Keys that are not in the table, but for those that are being filed, in the order in which they came.
+/// Those of a conversation lead from the highest to the lowest.
+#[derive(Default)]
+struct Unfiled {
+    keys: Vec<UnfiledKey>,
+    /// How often all of them were taken away to be filed.
+    round: u32,
+}
+
+struct UnfiledKey {
+    key: Key,
+    message: i64,
+    /// The next lower one of the conversation.
+    lower: Option<Place>,
+}
+
+/// A place among the unfiled keys of a round.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    round: u32,
+    at: u32,
 }
 
 /// Keys on their way into the table, in its order.
@@ -67,8 +90,7 @@ impl Keys {
         )?;
         let mut keys = Self {
             conversations: HashMap::new(),
-            waiting: Vec::new(),
-            unfiled: 0,
+            unfiled: Unfiled::default(),
             last: filed,
             filing: None,
         };
@@ -77,7 +99,10 @@ impl Keys {
              where message_id > ? order by message_id",
             params![filed],
             |row| {
-                keys.insert(row.get(0)?, row.get(1)?, row.get(2)?);
+                let (conversation, message) = (row.get(0)?, row.get(2)?);
+                let numbered = keys.conversations.entry(conversation).or_default();
+                numbered.insert(&mut keys.unfiled, (conversation, row.get(1)?), message);
+                keys.last = message;
                 Ok(())
             },
         )?;
@@ -93,7 +118,7 @@ impl Keys {
     ) -> Result<Option<i64>, Error> {
         self.make_room(KEPT);
         let numbered = self.conversations.entry(conversation).or_default();
-        numbered.find(connection, self.filing.as_ref(), conversation, seq)
+        numbered.find(connection, &self.unfiled, self.filing.as_ref(), (conversation, seq))
     }
 
     /// The message that has a key; where there is none, the key becomes that of a new message.
@@ -104,56 +129,49 @@ impl Keys {
         seq: i64,
         new: i64,
     ) -> Result<Option<i64>, Error> {
-        let known = self.find(connection, conversation, seq)?;
+        self.make_room(KEPT);
+        let (key, filing) = ((conversation, seq), self.filing.as_ref());
+        let numbered = self.conversations.entry(conversation).or_default();
+        let known = numbered.find(connection, &self.unfiled, filing, key)?;
         if known.is_none() {
-            self.insert(conversation, seq, new);
+            numbered.insert(&mut self.unfiled, key, new);
+            self.last = new;
         }
         Ok(known)
     }
 
-    fn insert(&mut self, conversation: ConversationId, seq: i64, message: i64) {
-        let numbered = self.conversations.entry(conversation).or_default();
-        if numbered.unfiled.is_empty() {
-            self.waiting.push(conversation);
-        }
-        numbered.insert(seq, message);
-        self.unfiled += 1;
-        self.last = message;
-    }
-
     /// Forgets what can be read again, once that is most of very much.
     fn make_room(&mut self, kept: usize) {
-        if self.conversations.len() >= kept.max(2 * self.waiting.len()) {
-            self.conversations.retain(|_, numbered| !numbered.unfiled.is_empty());
+        if self.conversations.len() >= kept.max(2 * self.unfiled.keys.len()) {
+            let Self { conversations, unfiled, .. } = self;
+            conversations.retain(|_, numbered| unfiled.has(numbered.unfiled));
         }
     }
 
     /// Whether so many wait that they are worth filing.
     pub(super) fn is_worth_filing(&self) -> bool {
-        self.filing.is_some() || self.unfiled >= WORTH_FILING
+        self.filing.is_some() || self.unfiled.keys.len() >= WORTH_FILING
     }
 
     /// Puts some keys into the table. Answers whether there are more that wait already.
     pub(super) fn file_some(&mut self, connection: &Connection) -> Result<bool, Error> {
-        let filing = self.filing.get_or_insert_with(|| {
-            let mut keys = Vec::with_capacity(std::mem::take(&mut self.unfiled));
-            let mut waiting = std::mem::take(&mut self.waiting);
-            waiting.sort_unstable();
-            for conversation in waiting {
-                let Some(numbered) = self.conversations.get_mut(&conversation) else { continue };
-                let unfiled = std::mem::take(&mut numbered.unfiled);
-                keys.extend(unfiled.into_iter().map(|(seq, id)| ((conversation, seq), id)));
-            }
-            Filing { keys, done: 0, through: self.last }
+        let filing = self.filing.get_or_insert_with(|| Filing {
+            keys: self.unfiled.take(),
+            done: 0,
+            through: self.last,
         });
         let end = filing.keys.len().min(filing.done + AT_ONCE);
-        let mut insert = connection.prepare(
+        for keys in filing.keys[filing.done..end].chunks(TOGETHER) {
             // A part of them may be there since before a crash.
-            "insert or ignore into message_keys (conversation_id, msg_seq, message_id)
-             values (?, ?, ?)",
-        )?;
-        for ((conversation, seq), message) in &filing.keys[filing.done..end] {
-            insert.execute(params![conversation, seq, message])?;
+            let sql =
+                "insert or ignore into message_keys (conversation_id, msg_seq, message_id) values ";
+            let mut insert = connection.prepare(&(sql.to_owned() + &rows_of(3, keys.len())))?;
+            for (at, ((conversation, seq), message)) in keys.iter().enumerate() {
+                insert.raw_bind_parameter(3 * at + 1, conversation)?;
+                insert.raw_bind_parameter(3 * at + 2, seq)?;
+                insert.raw_bind_parameter(3 * at + 3, message)?;
+            }
+            insert.raw_execute()?;
         }
         filing.done = end;
         if end < filing.keys.len() {
@@ -166,39 +184,78 @@ impl Keys {
 
     /// Puts all of them into the table.
     pub(super) fn file_all(&mut self, connection: &Connection) -> Result<(), Error> {
-        while self.filing.is_some() || self.unfiled > 0 {
+        while self.filing.is_some() || !self.unfiled.keys.is_empty() {
             while self.file_some(connection)? {}
         }
         Ok(())
     }
 }
 
+impl Unfiled {
+    fn has(&self, place: Option<Place>) -> bool {
+        place.is_some_and(|place| place.round == self.round)
+    }
+
+    fn at(&self, place: Option<Place>) -> Option<&UnfiledKey> {
+        let place = place.filter(|place| place.round == self.round)?;
+        self.keys.get(place.at as usize)
+    }
+
+    /// From a conversation's highest one down, those above a sequence: the last of them, if there is one,
+    /// and the one that follows.
+    fn above(&self, highest: Option<Place>, seq: i64) -> (Option<Place>, Option<Place>) {
+        let (mut above, mut next) = (None, highest);
+        while let Some(key) = self.at(next).filter(|key| key.key.1 > seq) {
+            (above, next) = (next, key.lower);
+        }
+        (above, next)
+    }
+
+    /// All of them, in the order of the table.
+    fn take(&mut self) -> Vec<(Key, i64)> {
+        self.round = self.round.wrapping_add(1);
+        let mut keys: Vec<_> = self.keys.drain(..).map(|key| (key.key, key.message)).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
 impl Numbered {
-    fn insert(&mut self, seq: i64, message: i64) {
-        self.highest = self.highest.map(|highest| highest.max(seq));
-        let behind = self.unfiled.partition_point(|(before, _)| *before < seq);
-        self.unfiled.insert(behind, (seq, message));
+    fn insert(&mut self, unfiled: &mut Unfiled, key: Key, message: i64) {
+        self.highest = self.highest.map(|highest| highest.max(key.1));
+        let (above, lower) = unfiled.above(self.unfiled, key.1);
+        let at = u32::try_from(unfiled.keys.len()).unwrap_or(u32::MAX);
+        let place = Some(Place { round: unfiled.round, at });
+        unfiled.keys.push(UnfiledKey { key, message, lower });
+        match above.and_then(|above| unfiled.keys.get_mut(above.at as usize)) {
+            Some(above) => above.lower = place,
+            None => self.unfiled = place,
+        }
     }
 
     fn find(
         &mut self,
         connection: &Connection,
+        unfiled: &Unfiled,
         filing: Option<&Filing>,
-        conversation: ConversationId,
-        seq: i64,
+        key: Key,
     ) -> Result<Option<i64>, Error> {
-        let highest = match self.highest {
-            Some(highest) => highest,
-            None => *self.highest.insert(self.read_highest(connection, filing, conversation)?),
+        let (conversation, seq) = key;
+        let highest = if let Some(highest) = self.highest {
+            highest
+        } else {
+            let read = self.read_highest(connection, unfiled, filing, conversation)?;
+            *self.highest.insert(read)
         };
         if seq > highest {
             return Ok(None);
         }
-        if let Ok(place) = self.unfiled.binary_search_by_key(&seq, |(seq, _)| *seq) {
-            return Ok(Some(self.unfiled[place].1));
+        let (_, next) = unfiled.above(self.unfiled, seq);
+        if let Some(found) = unfiled.at(next).filter(|found| found.key == key) {
+            return Ok(Some(found.message));
         }
         if let Some(Filing { keys, .. }) = filing
-            && let Ok(place) = keys.binary_search_by_key(&(conversation, seq), |(key, _)| *key)
+            && let Ok(place) = keys.binary_search_by_key(&key, |(key, _)| *key)
         {
             return Ok(Some(keys[place].1));
         }
@@ -211,6 +268,7 @@ impl Numbered {
     fn read_highest(
         &self,
         connection: &Connection,
+        unfiled: &Unfiled,
         filing: Option<&Filing>,
         conversation: ConversationId,
     ) -> Result<i64, Error> {
@@ -223,7 +281,7 @@ impl Numbered {
             let ((of, seq), _) = keys.get(end.checked_sub(1)?)?;
             (*of == conversation).then_some(*seq)
         });
-        let unfiled = self.unfiled.last().map(|(seq, _)| *seq);
+        let unfiled = unfiled.at(self.unfiled).map(|highest| highest.key.1);
         Ok(filed.max(filing.unwrap_or(-1)).max(unfiled.unwrap_or(-1)))
     }
 }
@@ -260,13 +318,13 @@ pub(super) fn keyed(conversation: &str, wanted: &str, rest: &str) -> String {
              where conversation_id = {conversation} and msg_seq {wanted} {rest})
          union
          select * from (select msg_seq, message_id from messages indexed by messages_key
-             where message_id >> 12 in (
+             where message_id >> {STRETCH_BITS} in (
                      with recursive stretch (n) as (
-                         select cast(value as integer) >> 12 from meta
+                         select cast(value as integer) >> {STRETCH_BITS} from meta
                          where name = 'keys_filed_through'
                          union all
                          select n + 1 from stretch
-                         where n < (select max(message_id) >> 12 from messages))
+                         where n < (select max(message_id) >> {STRETCH_BITS} from messages))
                      select n from stretch)
                  and conversation_id = {conversation} and msg_seq {wanted} {rest})"
     )
@@ -389,7 +447,7 @@ mod tests {
             }
         }
         assert!(forgotten > 0, "everything was remembered");
-        assert!(keys.filing.is_some() || keys.unfiled > 0, "nothing was left to file");
+        assert!(keys.filing.is_some() || !keys.unfiled.keys.is_empty(), "nothing was left to file");
         keys.file_all(&connection).unwrap();
         let filed: i64 = connection.value("select count(*) from message_keys", []).unwrap();
         assert_eq!(filed, last);

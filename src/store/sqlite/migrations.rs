@@ -29,6 +29,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "keys behind the writer",
         include_str!("../../../migrations/sqlite/0010_keys_behind_the_writer.sql"),
     ),
+    (
+        11,
+        "shorter stretches",
+        include_str!("../../../migrations/sqlite/0011_shorter_stretches.sql"),
+    ),
 ];
 
 /// The schema version that this quell works with.
