@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use memchr::memchr;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -183,10 +184,14 @@ impl<'a> Query<'a> {
     fn read(query: &'a str) -> Result<Self, Rejection> {
         let mut this = Self::default();
         // Hardly anything that Chat sends is encoded. A plus sign is itself: this is no form.
-        let encoded = query.as_bytes().contains(&b'%');
+        let encoded = memchr(b'%', query.as_bytes()).is_some();
         let decoded = |text: &'a str| if encoded { decoded(text) } else { Cow::Borrowed(text) };
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let mut next = Some(query);
+        while let Some(pairs) = next {
+            let pair;
+            (pair, next) = split_once(pairs, b'&');
+            let (name, value) = split_once(pair, b'=');
+            let value = value.unwrap_or("");
             let slot = match &*decoded(name) {
                 "SdkAppid" => &mut this.app_id,
                 "CallbackCommand" => &mut this.command,
@@ -204,6 +209,14 @@ impl<'a> Query<'a> {
             }
         }
         Ok(this)
+    }
+}
+
+/// What stands before and behind an ASCII character; nothing behind one that is not there.
+fn split_once(text: &str, at: u8) -> (&str, Option<&str>) {
+    match memchr(at, text.as_bytes()) {
+        Some(place) => (&text[..place], Some(&text[place + 1..])),
+        None => (text, None),
     }
 }
 
