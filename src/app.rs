@@ -267,6 +267,8 @@ impl App {
             http::routed(routes),
             Limits {
                 names_peers: true,
+                // A stream of events goes on until its reader hangs up.
+                sees_to_end: false,
                 ..limits(&config.server, http::admin_wording, admin_certificate)
             },
         )?;
@@ -742,5 +744,7 @@ fn limits(
         wording,
         certificate,
         names_peers: false,
+        // What was read is stored, whoever waits for the answer.
+        sees_to_end: true,
     }
 }

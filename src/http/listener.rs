@@ -55,6 +55,9 @@ pub struct Limits {
     pub certificate: Option<Arc<Certificate>>,
     /// Whether handlers are told who is at the other end of the connection.
     pub names_peers: bool,
+    /// Whether a request is seen to its end though its client hung up. Such clients are noticed only when
+    /// they are written to, but nothing is read, nor memory held to read into, while a request is answered.
+    pub sees_to_end: bool,
 }
 
 /// Binds an address, with room for many who connect at once.
@@ -193,9 +196,17 @@ where
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    let Limits { patience, wording, certificate, .. } = limits;
+    let Limits { patience, wording, certificate, sees_to_end, .. } = limits;
+    let mut http = http1::Builder::new();
+    // Patience is the stream's; see there why not hyper's.
+    http.header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES)
+        // Answers are small: to copy a body behind its head costs less than to hand over two pieces.
+        .writev(false)
+        .half_close(sees_to_end);
     let Some(certificate) = certificate else {
-        return serve(Worded::new(Timed::new(stream, patience), wording), peer, answer, stop).await;
+        let stream = Worded::new(Timed::new(stream, patience), wording);
+        return serve(&http, stream, peer, answer, stop).await;
     };
     // Until the first request there is no other patience.
     let greeting = certificate.acceptor().accept(stream);
@@ -203,7 +214,8 @@ where
     match stop.token.run_until_cancelled(greeting).await {
         None => {}
         Some(Ok(Ok(stream))) => {
-            serve(Worded::new(Timed::new(stream, patience), wording), peer, answer, stop).await;
+            let stream = Worded::new(Timed::new(stream, patience), wording);
+            serve(&http, stream, peer, answer, stop).await;
         }
         Some(broken) => {
             metrics::counter!("quell_tls_failures_total").increment(1);
@@ -217,8 +229,13 @@ fn why(error: Option<io::Error>) -> String {
     error.map(|error| error.to_string()).unwrap_or_default()
 }
 
-async fn serve<S, A, F, B>(stream: S, peer: Option<Peer>, answer: A, stop: Stop)
-where
+async fn serve<S, A, F, B>(
+    http: &http1::Builder,
+    stream: S,
+    peer: Option<Peer>,
+    answer: A,
+    stop: Stop,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
@@ -238,13 +255,7 @@ where
             Ok::<_, Infallible>(response)
         })
     });
-    let connection = http1::Builder::new()
-        // Patience is the stream's; see there why not hyper's.
-        .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD_BYTES)
-        // Answers are small: to copy a body behind its head costs less than to hand over two pieces.
-        .writev(false)
-        .serve_connection(TokioIo::new(stream), answering);
+    let connection = http.serve_connection(TokioIo::new(stream), answering);
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -262,7 +273,62 @@ where
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Empty;
+    use hyper::body::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
     use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    /// What a client gets that sends a request and hangs up before it is answered.
+    async fn hung_up(sees_to_end: bool) -> String {
+        let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let answer = {
+            let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+            move |_| {
+                let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+                async move {
+                    begun.notify_one();
+                    go.notified().await;
+                    Response::new(Empty::<Bytes>::new())
+                }
+            }
+        };
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = Listener::start(
+            socket,
+            answer,
+            Limits {
+                connections: 10,
+                patience: Patience { first_byte: LONG, request: LONG, idle: LONG },
+                stop_timeout: LONG,
+                wording: |_, why| ("text/plain", why.to_owned()),
+                certificate: None,
+                names_peers: false,
+                sees_to_end,
+            },
+        )
+        .unwrap();
+        let mut client = TcpStream::connect(listener.address()).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+        begun.notified().await;
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        if sees_to_end {
+            go.notify_one();
+        }
+        client.read_to_string(&mut answer).await.unwrap();
+        listener.stop().await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_request_is_seen_to_its_end_though_its_client_hung_up() {
+        assert!(hung_up(true).await.starts_with("HTTP/1.1 200 OK"));
+        assert_eq!(hung_up(false).await, "");
+    }
 
     #[tokio::test]
     async fn many_may_connect_at_once() {
