@@ -19,9 +19,11 @@ use crate::model::{RuleId, Timestamp, UserId};
 const MINUTE: i64 = 60_000;
 /// The minute slides in steps of so many milliseconds.
 const STEP: i64 = 5_000;
-/// Senders kept of each minute before a sample stands for them: it is right to a hundredth, and small
-/// enough to stay in the processor's cache.
+/// Senders kept of each minute before a sample stands for them, small enough to stay in the processor's
+/// cache: half as many tell a share of a half to within a hundredth (two standard deviations).
 const KEPT: usize = 1 << 14;
+/// A sample of fewer is too coarse for those who come by now: a flood has passed.
+const FEW: usize = KEPT / 4;
 /// Senders whose recalls are counted before those who had none within the minute are forgotten.
 const COUNTED: usize = 1 << 16;
 
@@ -56,6 +58,11 @@ pub(super) struct Guard {
 
 #[derive(Default)]
 struct State {
+    /// The latest step.
+    step: i64,
+    /// Only senders are kept whose hashes end in so many zero bits, of a rule's the same as of all: shares
+    /// are right though the sample is small.
+    sampled_bits: u32,
     senders: Distinct,
     hit_by: HashMap<RuleId, Distinct>,
     tripped: HashSet<RuleId>,
@@ -67,8 +74,9 @@ struct State {
 #[derive(Default)]
 struct Counted {
     recalls: BySender<VecDeque<i64>>,
-    /// How many were left when idle ones were last forgotten.
+    /// How many were left when idle ones were last forgotten, and when that was.
     left: usize,
+    looked_at: i64,
 }
 
 /// What is kept of senders, by a hash of theirs that nobody outside can foresee.
@@ -109,15 +117,17 @@ impl Guard {
         at: Timestamp,
     ) -> Vec<(RuleId, String)> {
         let sender = self.hasher.hash_one(sender);
-        let step = at.millis().div_euclid(STEP);
         let mut state = self.state();
-        let State { senders, hit_by, tripped, .. } = &mut *state;
-        senders.saw(sender, step);
+        if !state.samples(sender, at.millis().div_euclid(STEP)) {
+            return Vec::new();
+        }
+        let State { step, sampled_bits, senders, hit_by, tripped, .. } = &mut *state;
+        senders.saw(sender, *step);
         let mut trips = Vec::new();
         for rule in rules {
             let hit = hit_by.entry((*rule).clone()).or_default();
-            hit.saw(sender, step);
-            let (hit, all) = (hit.estimate(), senders.estimate());
+            hit.saw(sender, *step);
+            let (hit, all) = (hit.estimate(*sampled_bits), senders.estimate(*sampled_bits));
             if hit >= f64::from(self.limits.trip_min_senders)
                 && hit > self.limits.trip_share * all
                 && tripped.insert((*rule).clone())
@@ -126,6 +136,7 @@ impl Guard {
                 trips.push(((*rule).clone(), why));
             }
         }
+        state.bound();
         trips
     }
 
@@ -206,14 +217,44 @@ fn has_room(used: &mut VecDeque<i64>, cap: u32, at: Timestamp) -> bool {
     cap == 0 || used.len() < cap as usize
 }
 
+impl State {
+    /// Begins a step, unless it is under way, and answers whether a sender is one of the sample.
+    fn samples(&mut self, sender: u64, step: i64) -> bool {
+        // A clock that steps back must not open steps of the past.
+        if step > self.step {
+            self.step = step;
+            self.senders.forget_before(step - MINUTE / STEP + 1);
+            if self.senders.last_seen.is_empty() {
+                self.sampled_bits = 0;
+            } else if self.senders.last_seen.len() < FEW {
+                // Those who came before count for less from here on, hit or not.
+                self.sampled_bits = self.sampled_bits.saturating_sub(1);
+            }
+        }
+        sender.trailing_zeros() >= self.sampled_bits
+    }
+
+    /// Keeps fewer where there are too many. Whoever was hit is one of all.
+    fn bound(&mut self) {
+        while self.senders.last_seen.len() > KEPT {
+            self.sampled_bits += 1;
+            for distinct in self.hit_by.values_mut().chain([&mut self.senders]) {
+                distinct.thin(self.sampled_bits);
+            }
+        }
+    }
+}
+
 impl Counted {
-    /// Keeps the counts of senders from growing without end. Goes through them once they have doubled:
-    /// a flood of senders must not have all of them looked at for each.
+    /// Keeps the counts of senders from growing without end. Goes through them once they have doubled, or
+    /// once a minute: a flood of senders must not have all of them looked at for each.
     fn forget_idle(&mut self, at: Timestamp) {
-        if self.recalls.len() > COUNTED.max(2 * self.left) {
-            self.recalls
-                .retain(|_, used| used.back().is_some_and(|then| at.millis() - then < MINUTE));
+        let now = at.millis();
+        let is_due = self.recalls.len() > 2 * self.left || now - self.looked_at >= MINUTE;
+        if self.recalls.len() > COUNTED && is_due {
+            self.recalls.retain(|_, used| used.back().is_some_and(|then| now - then < MINUTE));
             self.left = self.recalls.len();
+            self.looked_at = now;
         }
     }
 }
@@ -225,35 +266,25 @@ struct Distinct {
     last_seen: BySender<i64>,
     /// Senders by the step that they were seen in, some of them seen again since.
     steps: VecDeque<(i64, Vec<u64>)>,
-    /// Only hashes that end in so many zero bits are kept.
-    sampled_bits: u32,
 }
 
 impl Distinct {
     fn saw(&mut self, sender: u64, step: i64) {
-        // A clock that steps back must not open steps of the past.
-        let step = self.steps.back().map_or(step, |(latest, _)| step.max(*latest));
         self.forget_before(step - MINUTE / STEP + 1);
-        if !self.is_sampled(sender) || self.last_seen.get(&sender) == Some(&step) {
+        if self.last_seen.insert(sender, step) == Some(step) {
             return;
         }
-        self.last_seen.insert(sender, step);
         match self.steps.back_mut() {
             Some((latest, senders)) if *latest == step => senders.push(sender),
             _ => self.steps.push_back((step, vec![sender])),
         }
-        while self.last_seen.len() > KEPT {
-            self.sampled_bits += 1;
-            let bits = self.sampled_bits;
-            self.last_seen.retain(|sender, _| sender.trailing_zeros() >= bits);
-            for (_, senders) in &mut self.steps {
-                senders.retain(|sender| sender.trailing_zeros() >= bits);
-            }
-        }
     }
 
-    fn is_sampled(&self, sender: u64) -> bool {
-        sender.trailing_zeros() >= self.sampled_bits
+    fn thin(&mut self, bits: u32) {
+        self.last_seen.retain(|sender, _| sender.trailing_zeros() >= bits);
+        for (_, senders) in &mut self.steps {
+            senders.retain(|sender| sender.trailing_zeros() >= bits);
+        }
     }
 
     fn forget_before(&mut self, step: i64) {
@@ -267,14 +298,11 @@ impl Distinct {
                 }
             }
         }
-        if self.last_seen.is_empty() {
-            self.sampled_bits = 0;
-        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    fn estimate(&self) -> f64 {
-        self.last_seen.len() as f64 * f64::from(self.sampled_bits).exp2()
+    fn estimate(&self, sampled_bits: u32) -> f64 {
+        self.last_seen.len() as f64 * f64::from(sampled_bits).exp2()
     }
 }
 
@@ -404,6 +432,10 @@ mod tests {
         let state = guard.state();
         assert_eq!(state.by_sender.recalls.len(), COUNTED / 2 + COUNTED);
         assert_eq!(state.by_sender.left, COUNTED + 1);
+        drop(state);
+        // A minute later all of them are idle.
+        guard.rule(&user(1), &[&rule], seconds(123));
+        assert_eq!(guard.state().by_sender.recalls.len(), 1);
     }
 
     #[test]
@@ -416,8 +448,42 @@ mod tests {
         }
         let state = guard.state();
         assert!(state.senders.last_seen.len() <= KEPT);
-        let (all, hit) = (state.senders.estimate(), state.hit_by[&rule].estimate());
+        let bits = state.sampled_bits;
+        let (all, hit) = (state.senders.estimate(bits), state.hit_by[&rule].estimate(bits));
         let share = hit / all;
         assert!((0.09..0.11).contains(&share), "{share}");
+        assert!((0.95..1.05).contains(&(all / (KEPT * 3) as f64)), "{all}");
+    }
+
+    #[test]
+    fn after_a_flood_shares_are_right_again() {
+        let guard = guard(limits());
+        let rule = RuleId::from("some");
+        for n in 0..KEPT * 40 {
+            guard.saw(&user(n), &[], NOW);
+        }
+        assert!(guard.state().sampled_bits > 4);
+        // Two minutes in which the same few talk, a third of whom are hit.
+        for second in 1..=120 {
+            for n in 0..300 {
+                let rules: &[&RuleId] = if n % 3 == 0 { &[&rule] } else { &[] };
+                assert_eq!(guard.saw(&user(n), rules, seconds(second)), [], "{second}");
+            }
+        }
+        let state = guard.state();
+        assert_eq!(state.sampled_bits, 0);
+        assert_eq!(
+            (state.senders.last_seen.len(), state.hit_by[&rule].last_seen.len()),
+            (300, 100)
+        );
+    }
+
+    #[test]
+    fn a_share_of_one_is_never_passed() {
+        let guard = guard(Limits { trip_share: 1.0, ..limits() });
+        let rule = RuleId::from("all");
+        for n in 0..KEPT * 2 {
+            assert_eq!(guard.saw(&user(n), &[&rule], NOW), []);
+        }
     }
 }
