@@ -56,7 +56,8 @@ pub struct Limits {
     /// Whether handlers are told who is at the other end of the connection.
     pub names_peers: bool,
     /// Whether a request is seen to its end though its client hung up. Such clients are noticed only when
-    /// they are written to, but nothing is read, nor memory held to read into, while a request is answered.
+    /// they are written to, so answering has to end by itself; but nothing is read, nor memory held to read
+    /// into, while a request is answered.
     pub sees_to_end: bool,
 }
 

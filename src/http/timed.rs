@@ -3,7 +3,7 @@
 //!
 //! hyper's own time-out for the head also runs while a kept connection is idle. Chat keeps its
 //! connections open, and a callback that meets a connection just being closed is lost for good, so
-//! idling must be allowed for long while a slow request must not.
+//! idling must be allowed for long while a slow request must not. Who does not read answers idles, too.
 
 use std::io;
 use std::pin::Pin;
@@ -48,6 +48,12 @@ impl<S> Timed<S> {
             self.deadline = Instant::now() + self.patience.idle;
         }
     }
+
+    /// What it fails with when the client has let it wait for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.alarm.poll(self.deadline, cx));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
@@ -64,9 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
             }
             return Poll::Ready(read);
         }
-        let deadline = self.deadline;
-        ready!(self.alarm.poll(deadline, cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.poll_patience(cx).map(Err)
     }
 }
 
@@ -77,7 +81,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.answering();
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        match Pin::new(&mut self.stream).poll_write(cx, buf) {
+            // The client reads nothing.
+            Poll::Pending => self.poll_patience(cx).map(Err),
+            written => written,
+        }
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
@@ -85,15 +93,41 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.answering();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        match Pin::new(&mut self.stream).poll_write_vectored(cx, bufs) {
+            Poll::Pending => self.poll_patience(cx).map(Err),
+            written => written,
+        }
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Pending => self.poll_patience(cx).map(Err),
+            flushed => flushed,
+        }
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_no_answers_is_given_up() {
+        let second = Duration::from_secs(1);
+        let patience = Patience { first_byte: second, request: second, idle: 9 * second };
+        let (mut client, stream) = duplex(16);
+        let mut stream = Timed::new(stream, patience);
+        client.write_all(b"request").await.unwrap();
+        stream.read_exact(&mut [0; 7]).await.unwrap();
+        let began = Instant::now();
+        let error = stream.write_all(&[0; 17]).await.unwrap_err();
+        assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 9));
     }
 }
