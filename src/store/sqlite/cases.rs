@@ -167,8 +167,12 @@ impl Cases for Reader {
         .fetch_one(&self.pool)
         .await
         .map_err(unavailable)?;
-        let theirs = Stretches::of_sender(word).ids(&self.pool, i64::MIN, i64::MAX, 1).await?;
-        Ok(NameOf { group: row.get(0), sender: !theirs.ids.is_empty(), rule: row.get(1) })
+        let (walk, mut end, mut sender) = (Stretches::of_sender(word), i64::MAX, false);
+        while end > i64::MIN && !sender {
+            let theirs = walk.ids(&self.pool, i64::MIN, end, 1).await?;
+            (sender, end) = (!theirs.ids.is_empty(), theirs.through);
+        }
+        Ok(NameOf { group: row.get(0), sender, rule: row.get(1) })
     }
 }
 

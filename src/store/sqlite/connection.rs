@@ -45,8 +45,8 @@ impl Connection {
         for (name, value) in PRAGMAS {
             connection.pragma_update(None, name, value)?;
         }
-        // 4 MiB, less than others have: commits go through all that is in it where the database has not
-        // the page yet that SQLite moves pages by way of, the one at 1 GiB.
+        // 4 MiB, less than others have. SQLite moves pages about by way of the number of the page at 1 GiB
+        // (PENDING_BYTE), and a commit then looks through all of the cache for pages behind the last one.
         connection.pragma_update(None, "cache_size", "-4096")?;
         // What works the log in says when: see `checkpoint`.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;

@@ -235,9 +235,11 @@ impl Figures for Sqlite {
         .map_err(unavailable)?;
         let first = newest.ids.partition_point(|id| before.is_some_and(|before| *id >= before));
         let mut shown: Vec<i64> = newest.ids[first..].iter().copied().take(limit).collect();
+        let mut through = i64::MIN;
         if shown.len() < limit && newest.through > i64::MIN {
             let before = before.unwrap_or(i64::MAX);
-            shown = walk.ids(&self.readers, i64::MIN, before, limit).await?.ids;
+            let found = walk.ids(&self.readers, i64::MIN, before, limit).await?;
+            (shown, through) = (found.ids, found.through);
         }
         let latest = self
             .objects(
@@ -252,13 +254,14 @@ impl Figures for Sqlite {
                 &[Bound::Text(json!(shown).to_string())],
             )
             .await?;
-        let next = if latest.len() == limit { latest.last() } else { None };
+        let next = if shown.len() == limit { shown.last().copied() } else { None };
         Ok(SenderFigures {
             messages: newest.ids.len() as u64,
             flag: number(&counted, 0),
             recall: number(&counted, 1),
             whole: newest.through == i64::MIN,
-            next: next.and_then(|row| row["message_id"].as_i64()),
+            // Where seeking took too long there may be more before, however few were found.
+            next: next.or((through > i64::MIN).then_some(through)),
             latest,
         })
     }

@@ -161,18 +161,9 @@ impl Keys {
             through: self.last,
         });
         let end = filing.keys.len().min(filing.done + AT_ONCE);
-        for keys in filing.keys[filing.done..end].chunks(TOGETHER) {
-            // A part of them may be there since before a crash.
-            let sql =
-                "insert or ignore into message_keys (conversation_id, msg_seq, message_id) values ";
-            let mut insert = connection.prepare(&(sql.to_owned() + &rows_of(3, keys.len())))?;
-            for (at, ((conversation, seq), message)) in keys.iter().enumerate() {
-                insert.raw_bind_parameter(3 * at + 1, conversation)?;
-                insert.raw_bind_parameter(3 * at + 2, seq)?;
-                insert.raw_bind_parameter(3 * at + 3, message)?;
-            }
-            insert.raw_execute()?;
-        }
+        let (many, rest) = filing.keys[filing.done..end].as_chunks::<TOGETHER>();
+        insert(connection, many.iter().map(<[_; TOGETHER]>::as_slice), TOGETHER)?;
+        insert(connection, rest.chunks(1), 1)?;
         filing.done = end;
         if end < filing.keys.len() {
             return Ok(true);
@@ -189,6 +180,26 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+/// Inserts keys, so many at once.
+fn insert<'a>(
+    connection: &Connection,
+    keys: impl Iterator<Item = &'a [(Key, i64)]>,
+    at_once: usize,
+) -> Result<(), Error> {
+    // A part of them may be there since before a crash.
+    let sql = "insert or ignore into message_keys (conversation_id, msg_seq, message_id) values ";
+    let mut insert = connection.prepare(&(sql.to_owned() + &rows_of(3, at_once)))?;
+    for keys in keys {
+        for (at, ((conversation, seq), message)) in keys.iter().enumerate() {
+            insert.raw_bind_parameter(3 * at + 1, conversation)?;
+            insert.raw_bind_parameter(3 * at + 2, seq)?;
+            insert.raw_bind_parameter(3 * at + 3, message)?;
+        }
+        insert.raw_execute()?;
+    }
+    Ok(())
 }
 
 impl Unfiled {

@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sqlite_is_built_as_it_should_be() {
+        let (store, _folder) = fresh().await;
+        let options: Vec<String> =
+            sqlx::query_scalar("pragma compile_options").fetch_all(&store.readers).await.unwrap();
+        // `.cargo/config.toml` says why.
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+        assert!(!options.iter().any(|option| option == "ENABLE_MEMORY_MANAGEMENT"), "{options:?}");
+    }
+
+    #[tokio::test]
     async fn a_senders_messages_are_sought_in_the_index() {
         let (_store, folder) = fresh().await;
         let options = Options::at(&folder.path().join("quell.db"));
