@@ -84,7 +84,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         match Pin::new(&mut self.stream).poll_write(cx, buf) {
             // The client reads nothing.
             Poll::Pending => self.poll_patience(cx).map(Err),
-            written => written,
+            written @ Poll::Ready(_) => written,
         }
     }
     fn poll_write_vectored(
@@ -95,7 +95,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         self.answering();
         match Pin::new(&mut self.stream).poll_write_vectored(cx, bufs) {
             Poll::Pending => self.poll_patience(cx).map(Err),
-            written => written,
+            written @ Poll::Ready(_) => written,
         }
     }
     fn is_write_vectored(&self) -> bool {
@@ -104,7 +104,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Pending => self.poll_patience(cx).map(Err),
-            flushed => flushed,
+            flushed @ Poll::Ready(_) => flushed,
         }
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -224,11 +224,11 @@ impl State {
         if step > self.step {
             self.step = step;
             self.senders.forget_before(step - MINUTE / STEP + 1);
-            if self.senders.last_seen.is_empty() {
-                self.sampled_bits = 0;
-            } else if self.senders.last_seen.len() < FEW {
+            let kept = self.senders.last_seen.len().max(1);
+            if kept < FEW {
                 // Those who came before count for less from here on, hit or not.
-                self.sampled_bits = self.sampled_bits.saturating_sub(1);
+                let bits = (FEW / kept).ilog2().max(1);
+                self.sampled_bits = self.sampled_bits.saturating_sub(bits);
             }
         }
         sender.trailing_zeros() >= self.sampled_bits
@@ -451,8 +451,9 @@ mod tests {
         let bits = state.sampled_bits;
         let (all, hit) = (state.senders.estimate(bits), state.hit_by[&rule].estimate(bits));
         let share = hit / all;
-        assert!((0.09..0.11).contains(&share), "{share}");
-        assert!((0.95..1.05).contains(&(all / (KEPT * 3) as f64)), "{all}");
+        assert!((0.08..0.12).contains(&share), "{share}");
+        let kept = f64::from(u32::try_from(KEPT).unwrap());
+        assert!((2.85..3.15).contains(&(all / kept)), "{all}");
     }
 
     #[test]
