@@ -49,10 +49,17 @@ impl<S> Timed<S> {
         }
     }
 
-    /// What it fails with when the client has let it wait for too long.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        ready!(self.alarm.poll(self.deadline, cx));
-        Poll::Ready(io::ErrorKind::TimedOut.into())
+    /// What was done, or a failure where the client has let it wait for too long.
+    fn patiently<T>(
+        &mut self,
+        done: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if done.is_pending() {
+            ready!(self.alarm.poll(self.deadline, cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        done
     }
 }
 
@@ -63,14 +70,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
-            if !self.receiving && buf.filled().len() > before {
-                self.receiving = true;
-                self.deadline = Instant::now() + self.patience.request;
-            }
-            return Poll::Ready(read);
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if !self.receiving && buf.filled().len() > before {
+            self.receiving = true;
+            self.deadline = Instant::now() + self.patience.request;
         }
-        self.poll_patience(cx).map(Err)
+        self.patiently(read, cx)
     }
 }
 
@@ -81,11 +86,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.answering();
-        match Pin::new(&mut self.stream).poll_write(cx, buf) {
-            // The client reads nothing.
-            Poll::Pending => self.poll_patience(cx).map(Err),
-            written @ Poll::Ready(_) => written,
-        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        // Pending while the client reads nothing.
+        self.patiently(written, cx)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
@@ -93,19 +96,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.answering();
-        match Pin::new(&mut self.stream).poll_write_vectored(cx, bufs) {
-            Poll::Pending => self.poll_patience(cx).map(Err),
-            written @ Poll::Ready(_) => written,
-        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.patiently(written, cx)
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_flush(cx) {
-            Poll::Pending => self.poll_patience(cx).map(Err),
-            flushed @ Poll::Ready(_) => flushed,
-        }
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.patiently(flushed, cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
