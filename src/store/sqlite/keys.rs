@@ -144,7 +144,7 @@ impl Keys {
     fn make_room(&mut self, kept: usize) {
         if self.conversations.len() >= kept.max(2 * self.unfiled.keys.len()) {
             let Self { conversations, unfiled, .. } = self;
-            conversations.retain(|_, numbered| unfiled.has(numbered.unfiled));
+            conversations.retain(|_, numbered| unfiled.at(numbered.unfiled).is_some());
         }
     }
 
@@ -203,10 +203,6 @@ fn insert<'a>(
 }
 
 impl Unfiled {
-    fn has(&self, place: Option<Place>) -> bool {
-        place.is_some_and(|place| place.round == self.round)
-    }
-
     fn at(&self, place: Option<Place>) -> Option<&UnfiledKey> {
         let place = place.filter(|place| place.round == self.round)?;
         self.keys.get(place.at as usize)
