@@ -141,6 +141,7 @@ mod tests {
     use super::*;
     use crate::store::sqlite::open::connect_for_tests;
     use crate::store::sqlite::{Options, open};
+    use crate::store::{Cases, Figures};
 
     /// Messages of somebody else but for those with these numbers.
     async fn messages(theirs: &[i64]) -> (crate::store::sqlite::Sqlite, tempfile::TempDir) {
@@ -208,5 +209,28 @@ mod tests {
             found.extend(more.ids);
         }
         assert_eq!(found, [2]);
+    }
+    #[tokio::test]
+    async fn what_lies_beyond_one_walk_is_found_by_going_on() {
+        let far = (MOST_LOOKS + 5_000) << STRETCH_BITS;
+        let (store, folder) = messages(&[1, far]).await;
+        let options = Options::at(&folder.path().join("quell.db"));
+        let mut connection = connect_for_tests(&options).await;
+        sqlx::query("delete from messages where message_id = ?")
+            .bind(far * 2)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        assert!(store.named("theirs").await.unwrap().sender);
+        assert!(!store.named("nobody").await.unwrap().sender);
+        let (theirs, mut before, mut pages) = ("theirs".into(), None, 0);
+        loop {
+            let page = Figures::sender(&store, &theirs, before, 9).await.unwrap();
+            pages += 1;
+            let Some(next) = page.next else { break };
+            assert!(before.is_none_or(|before| next < before));
+            before = Some(next);
+        }
+        assert!(pages > 1);
     }
 }
