@@ -50,7 +50,7 @@ const LOOK_AFTER: Duration = Duration::from_millis(500);
 const LOOK_AT_CERTIFICATES: Duration = Duration::from_mins(1);
 /// Between looking for rows to put into the chain; while there are more; after a failure.
 const FOLLOW: Duration = Duration::from_secs(1);
-const CATCH_UP: Duration = Duration::from_millis(5);
+const CATCH_UP: Duration = Duration::from_millis(3);
 const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 /// Between tidying up the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);

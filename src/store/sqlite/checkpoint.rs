@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rusqlite::ffi;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Log};
+use super::connection::Connection;
 use super::open::Options;
 use crate::store::Error;
 
@@ -28,8 +28,8 @@ const MOST: i64 = 4;
 /// A part of that length: by so much the log grows before a copy that did not come to its end is begun
 /// again, and so much may be left for the writer.
 const PART: i64 = 8;
-/// Each copy leaves what was written meanwhile, some fifth of what it copied. The last ones are so short
-/// that they fall between two transactions, and sync the database.
+/// Each copy leaves what was written meanwhile, some fifth of what it copied, and every one syncs log and
+/// database, which commits wait for: as soon as little is left, that is the writer's.
 const ROUNDS: u32 = 16;
 /// How long a reader is waited for that stands in the way.
 const A_MOMENT: Duration = Duration::from_millis(2);
@@ -123,15 +123,16 @@ impl Checkpoints {
         if self.shared.lost.is_so() {
             return Ok(());
         }
-        if self.shared.moves(Stage::Rest, Stage::Idle) {
+        let mut pages = connection.log()?.pages;
+        // It may have begun anew already: where no commit came meanwhile, nothing was left.
+        if self.shared.moves(Stage::Rest, Stage::Idle) && pages >= self.worth {
             let began = Instant::now();
-            connection.settle()?;
+            pages = connection.settle()?.pages;
             tracing::debug!(
                 duration_ms = began.elapsed().as_millis(),
                 "worked the rest of the log in"
             );
         }
-        let Log { pages, .. } = connection.log()?;
         if pages < self.seen {
             // It began anew.
             self.next = self.worth;
@@ -233,8 +234,7 @@ fn copy(connection: &Connection, shared: &Shared, rest: i64) -> rusqlite::Result
             // It began anew already, or nobody wants it any more.
             return Ok(false);
         }
-        if now.pages == done.pages && done.copied == done.pages {
-            // Nothing came meanwhile: the database is synced.
+        if now.pages - done.copied <= rest {
             return Ok(true);
         }
         if done.copied <= copied {

@@ -19,8 +19,11 @@ use crate::store::{ConversationId, Error};
 
 /// Where in `meta` it stands up to which message the keys are in their table.
 pub(super) const FILED: &str = "keys_filed_through";
-/// Keys that are filed in one transaction: each costs the writer a microsecond or a few.
+/// Keys that are filed in one transaction, at least and at most, and what part of all: each costs the
+/// writer a microsecond or a few, which messages wait for.
+const FEW: usize = 128;
 const AT_ONCE: usize = 1_024;
+const PART_AT_ONCE: usize = 64;
 /// Keys that go in by one statement.
 const TOGETHER: usize = 32;
 /// As many as this are worth filing: the more at once, the more of them share a page.
@@ -160,7 +163,8 @@ impl Keys {
             done: 0,
             through: self.last,
         });
-        let end = filing.keys.len().min(filing.done + AT_ONCE);
+        let at_once = (filing.keys.len() / PART_AT_ONCE).clamp(FEW, AT_ONCE);
+        let end = filing.keys.len().min(filing.done + at_once);
         let (many, rest) = filing.keys[filing.done..end].as_chunks::<TOGETHER>();
         insert(connection, many.iter().map(<[_; TOGETHER]>::as_slice), TOGETHER)?;
         insert(connection, rest.chunks(1), 1)?;

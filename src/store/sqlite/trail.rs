@@ -22,8 +22,11 @@ use super::writer::{Operation, Writing};
 use crate::model::Timestamp;
 use crate::store::{Error, Trail};
 
-/// Links that one step makes of a kind at most.
-const LINKS_AT_ONCE: usize = 8;
+/// Links that one step makes of a kind at most, and what part of those that wait. Digesting one takes a
+/// quarter of a millisecond, and so long somebody else may have no processor: steps are short unless much
+/// waits.
+const LINKS_AT_ONCE: i64 = 8;
+const PART_AT_ONCE: i64 = 64;
 /// A row is in the chain after so long, in a link that is not full if need be.
 const PATIENCE_MS: i64 = 10_000;
 /// Texts that one step puts into the index: each costs the writer some ten microseconds.
@@ -80,9 +83,11 @@ fn links(
     let mut more = false;
     for kind in Kind::ALL {
         let (mut from, last) = behind(reading, kind)?;
-        let begun = append.new.len();
+        let waiting = (last - from + 1) / kind.span();
+        let at_once = (waiting / PART_AT_ONCE).clamp(1, LINKS_AT_ONCE);
+        let mut made = 0;
         while from <= last {
-            if append.new.len() - begun == LINKS_AT_ONCE {
+            if made == at_once {
                 more = true;
                 break;
             }
@@ -98,6 +103,7 @@ fn links(
             let link = chain::link(&hash, kind, (from, to), covered, now.millis());
             hash = link.hash.to_vec();
             append.new.push(link);
+            made += 1;
             from = to + 1;
         }
     }

@@ -29,8 +29,9 @@ use crate::store::{ConversationId, Error, JobEvent, Record, Recorded, Recording,
 const OPERATIONS: usize = 4096;
 /// Most operations in one transaction.
 const OPERATIONS_AT_ONCE: usize = 64;
-/// A transaction with so many messages shows that there is much to do.
-const BUSY: usize = 32;
+/// A transaction with so many messages shows that there is much to do: more than come in [`APART`] at half
+/// of what can be done, where each had better be answered soon.
+const BUSY: usize = 64;
 /// Then transactions begin so far apart: without that they had some 54 messages each at 42,000 a second,
 /// and with it some 97, which took a tenth of the CPU time away.
 const APART: Duration = Duration::from_millis(2);
