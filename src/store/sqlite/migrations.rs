@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "shorter stretches",
         include_str!("../../../migrations/sqlite/0011_shorter_stretches.sql"),
     ),
+    (12, "stretches of 512", include_str!("../../../migrations/sqlite/0012_stretches_of_512.sql")),
 ];
 
 /// The schema version that this quell works with.

@@ -8,12 +8,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-
 use crate::store::Error;
 
 /// Device and number of a file.
-type Identity = ((u32, u32), u64);
+type Identity = (u64, u64);
 
 /// Where a database lies, and which files those were.
 pub(super) struct Place {
@@ -69,9 +67,19 @@ fn same(path: &Path, known: &mut Option<Identity>) -> Result<(), Error> {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn identity(path: &Path) -> io::Result<Identity> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+
     let file = statx(CWD, path, AtFlags::empty(), StatxFlags::INO)?;
-    Ok(((file.stx_dev_major, file.stx_dev_minor), file.stx_ino))
+    Ok((makedev(file.stx_dev_major, file.stx_dev_minor), file.stx_ino))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn identity(path: &Path) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 #[cfg(test)]

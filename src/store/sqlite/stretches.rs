@@ -14,7 +14,7 @@ use crate::store::Error;
 
 /// The messages of a stretch have numbers that differ in so many of their lowest bits alone, as the indexes
 /// have it.
-pub(super) const STRETCH_BITS: u32 = 10;
+pub(super) const STRETCH_BITS: u32 = 9;
 /// Stretches of the first statement of a walk, and by how many times more the next ones have: a key that is
 /// everywhere is found at once, one that is rare in few statements.
 const FIRST: i64 = 8;

@@ -39,9 +39,21 @@ pub(super) const SEARCHED: &str = "search_through";
 #[async_trait]
 impl Trail for Sqlite {
     async fn follow(&self, now: Timestamp) -> Result<bool, Error> {
-        // First: what ails the chain must not keep the writer from letting go of keys.
-        let mut more = self.writer.perform(FileKeys).await?;
-        more |= self.extend(now).await?;
+        let made = self.links(now).await;
+        // What ails the chain must not keep the writer from letting go of keys.
+        let keys = self.writer.perform(FileKeys);
+        let mut more = match made {
+            Ok((append, behind)) if !append.new.is_empty() => {
+                // At once, so that one transaction does for both.
+                let (filed, appended) = tokio::join!(keys, self.writer.perform(append));
+                filed? | behind | !appended?
+            }
+            Ok(_) => keys.await?,
+            Err(error) => {
+                keys.await?;
+                return Err(error);
+            }
+        };
         if self.options.search {
             more |= self.writer.perform(Index).await?;
         }
@@ -50,19 +62,13 @@ impl Trail for Sqlite {
 }
 
 impl Sqlite {
-    /// Makes links of what there is. Answers whether there is more.
-    async fn extend(&self, now: Timestamp) -> Result<bool, Error> {
+    /// Makes links of what there is, and says whether there is more.
+    async fn links(&self, now: Timestamp) -> Result<(Append, bool), Error> {
         let mut random = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             StdRng::from_rng(&mut *random)
         };
-        let (append, more) =
-            self.aside.ask(move |reading, words| links(reading, words, now, &mut random)).await?;
-        if append.new.is_empty() {
-            return Ok(false);
-        }
-        let done = self.writer.perform(append).await?;
-        Ok(more || !done)
+        self.aside.ask(move |reading, words| links(reading, words, now, &mut random)).await
     }
 }
 
