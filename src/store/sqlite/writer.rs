@@ -29,9 +29,12 @@ use crate::store::{ConversationId, Error, JobEvent, Record, Recorded, Recording,
 const OPERATIONS: usize = 4096;
 /// Most operations in one transaction.
 const OPERATIONS_AT_ONCE: usize = 64;
-/// A transaction with so many messages shows that there is much to do: more than come in [`APART`] at half
-/// of what can be done, where each had better be answered soon.
+/// Transactions with so many messages show that there is much to do: more than come in [`APART`] at half of
+/// what can be done, where each had better be answered soon. One alone shows that something was in the
+/// way, so there must be so many more of them than of others; and it is remembered for as many.
 const BUSY: usize = 64;
+const BUSY_FROM: u8 = 2;
+const BUSY_AT_MOST: u8 = 4;
 /// Then transactions begin so far apart: without that they had some 54 messages each at 42,000 a second,
 /// and with it some 97, which took a tenth of the CPU time away.
 const APART: Duration = Duration::from_millis(2);
@@ -283,7 +286,7 @@ impl Task {
         mut operations: mpsc::Receiver<Box<dyn Pending>>,
         stop: tokio_util::sync::CancellationToken,
     ) {
-        let mut busy_until = None;
+        let (mut busy, mut busy_until) = (0_u8, None);
         loop {
             let mut batch = Batch::default();
             if let Some(until) = busy_until.take() {
@@ -325,8 +328,11 @@ impl Task {
                 }
                 continue;
             }
-            let busy = batch.entries.len() >= BUSY;
-            busy_until = busy.then(|| Instant::now() + APART);
+            busy = match batch.entries.len() {
+                BUSY.. => (busy + 1).min(BUSY_AT_MOST),
+                _ => busy.saturating_sub(1),
+            };
+            busy_until = (busy >= BUSY_FROM).then(|| Instant::now() + APART);
             self.write(batch);
             if let (Some(connection), Some(checkpoints)) = (&self.connection, &mut self.checkpoints)
             {
