@@ -210,6 +210,7 @@ mod tests {
         }
         assert_eq!(found, [2]);
     }
+
     #[tokio::test]
     async fn what_lies_beyond_one_walk_is_found_by_going_on() {
         let far = (MOST_LOOKS + 5_000) << STRETCH_BITS;

@@ -31,7 +31,7 @@ const OPERATIONS: usize = 4096;
 const OPERATIONS_AT_ONCE: usize = 64;
 /// Transactions with so many messages show that there is much to do: more than come in [`APART`] at half of
 /// what can be done, where each had better be answered soon. One alone shows that something was in the
-/// way, so there must be so many more of them than of others; and it is remembered for as many.
+/// way: each counts one up, each other one down, and from two on there is much to do.
 const BUSY: usize = 64;
 const BUSY_FROM: u8 = 2;
 const BUSY_AT_MOST: u8 = 4;
