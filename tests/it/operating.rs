@@ -160,8 +160,9 @@ async fn a_cap_holds_the_surplus() {
     let app = home.start(&["guard.sender_recalls_per_minute=2"]).await;
     for seq in 1..=4 {
         // Twice each: a repeated callback uses up nothing.
+        let body = message("g", seq, "bad");
         for _ in 0..2 {
-            assert_eq!(app.callbacks.send(&message("g", seq, "bad")).await, 200);
+            assert_eq!(app.callbacks.send(&body).await, 200);
         }
     }
     app.drain().await;
