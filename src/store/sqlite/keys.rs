@@ -42,6 +42,8 @@ pub(super) struct Keys {
     /// The latest message whose key came here.
     last: i64,
     filing: Option<Filing>,
+    /// Room for the next filing, so that its memory is not made anew each time.
+    room: Vec<(Key, i64)>,
 }
 
 /// What is remembered of a conversation's sequences.
@@ -96,6 +98,7 @@ impl Keys {
             unfiled: Unfiled::default(),
             last: filed,
             filing: None,
+            room: Vec::new(),
         };
         connection.each(
             "select conversation_id, msg_seq, message_id from messages not indexed
@@ -159,7 +162,7 @@ impl Keys {
     /// Puts some keys into the table. Answers whether there are more that wait already.
     pub(super) fn file_some(&mut self, connection: &Connection) -> Result<bool, Error> {
         let filing = self.filing.get_or_insert_with(|| Filing {
-            keys: self.unfiled.take(),
+            keys: self.unfiled.take(std::mem::take(&mut self.room)),
             done: 0,
             through: self.last,
         });
@@ -173,7 +176,11 @@ impl Keys {
             return Ok(true);
         }
         set_number(connection, FILED, filing.through)?;
-        self.filing = None;
+        if let Some(Filing { mut keys, .. }) = self.filing.take() {
+            keys.clear();
+            keys.shrink_to(2 * WORTH_FILING);
+            self.room = keys;
+        }
         Ok(false)
     }
 
@@ -222,12 +229,15 @@ impl Unfiled {
         (above, next)
     }
 
-    /// All of them, in the order of the table.
-    fn take(&mut self) -> Vec<(Key, i64)> {
+    /// All of them, in the order of the table. Messages wait meanwhile.
+    fn take(&mut self, mut room: Vec<(Key, i64)>) -> Vec<(Key, i64)> {
         self.round = self.round.wrapping_add(1);
-        let mut keys: Vec<_> = self.keys.drain(..).map(|key| (key.key, key.message)).collect();
-        keys.sort_unstable();
-        keys
+        room.extend(self.keys.drain(..).map(|key| (key.key, key.message)));
+        // As one number each they are compared without a branch. Neither part is below zero.
+        room.sort_unstable_by_key(|((conversation, seq), _)| {
+            u128::from(conversation.cast_unsigned()) << 64 | u128::from(seq.cast_unsigned())
+        });
+        room
     }
 }
 
