@@ -88,7 +88,10 @@ impl Reach {
         let actor = self.actor();
         let options = app::store_options(config);
         if !options.path.exists() {
-            bail!("{} is not there: nothing was ever recorded", options.path.display());
+            bail!(
+                "{} is not there: nothing was ever recorded in it, or it was moved or deleted",
+                options.path.display()
+            );
         }
         match crate::store::sqlite::open(&options).await {
             Ok(store) => {

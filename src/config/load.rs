@@ -205,10 +205,19 @@ impl Settings {
         }
     }
 
-    /// A value that was written as plain text: takes the type of the default.
+    /// A value that was written as plain text: takes the type of the default. A list is written as in the
+    /// file; taken as one string, a list of tokens would be a token that nobody meant.
     fn add_text(&mut self, section: &str, key: &str, text: &str, place: String) {
         let default = self.known.get(section).and_then(|keys| keys.get(key));
         let value = match default {
+            Some(Value::Array(_)) if text.trim_start().starts_with('[') => {
+                let Some(list) = list_of(text) else {
+                    // It may be a secret, so nothing of it is told.
+                    let problem = "is no list as in the file: [\"new\", \"old\"]";
+                    return self.mistake(&place, &format!("{section}.{key}"), problem);
+                };
+                Some(list)
+            }
             Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).ok(),
             Some(Value::Float(_)) => text.trim().parse().map(Value::Float).ok(),
             Some(Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).ok(),
@@ -317,6 +326,11 @@ impl Settings {
     }
 }
 
+/// A list as it would stand in the file.
+fn list_of(text: &str) -> Option<Value> {
+    text.trim().parse().ok().filter(Value::is_array)
+}
+
 /// File, environment or flags.
 fn source_rank(place: &str) -> u8 {
     match place {
@@ -393,6 +407,8 @@ fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
     use crate::config::Synchronous;
 
@@ -474,6 +490,38 @@ mod tests {
         assert!(load_text(text, &env, &[]).unwrap().config.chat.secret_key.is_set());
         let twins = [env[0], ("QUELL__CHAT__SECRET_KEY_FILE", "/x")];
         assert!(load_text("", &twins, &[]).unwrap_err().contains("is given twice"));
+    }
+
+    #[test]
+    fn a_list_of_tokens_is_one_wherever_it_stands() {
+        const TOKEN: &str = "QUELL__CHAT__CALLBACK_TOKEN";
+        let tokens = |loaded: Loaded| -> Vec<String> {
+            let tokens = loaded.config.chat.callback_token;
+            tokens.iter().map(|token| token.expose_secret().to_owned()).collect()
+        };
+        let list = r#"["new", "old"]"#;
+        let ways = [
+            load_text(&format!("[chat]\ncallback_token = {list}\n"), &[], &[]),
+            load_text("", &[(TOKEN, list)], &[]),
+            load_text("", &[], &[&format!("chat.callback_token= {list} ")]),
+        ];
+        for way in ways {
+            assert_eq!(tokens(way.unwrap()), ["new", "old"]);
+        }
+        for nothing in ["[]", r#"["", ""]"#, ""] {
+            assert!(
+                tokens(load_text("", &[(TOKEN, nothing)], &[]).unwrap()).is_empty(),
+                "{nothing}"
+            );
+        }
+        assert_eq!(tokens(load_text("", &[(TOKEN, "new,old")], &[]).unwrap()), ["new,old"]);
+        for broken in ["[canary", "[canary]", "[\"canary\"]\nx = 1", "[1]"] {
+            let said = load_text("", &[(TOKEN, broken)], &[]).unwrap_err();
+            assert!(said.starts_with(TOKEN) && !said.contains("canary"), "{said}");
+        }
+        let public = ["server.listen=0.0.0.0:80", "chat.callback_token=[]"];
+        let config = load_text("", &[], &public).unwrap().config;
+        assert!(config.mistakes().iter().any(|mistake| mistake.key == "server.listen"));
     }
 
     #[test]

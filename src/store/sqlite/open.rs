@@ -121,7 +121,9 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
 pub async fn open_to_read(options: &Options) -> Result<Reader, Error> {
     let path = options.path.display();
     if !options.path.exists() {
-        return Err(Error::Invalid(format!("{path} is not there: nothing was ever recorded")));
+        return Err(Error::Invalid(format!(
+            "{path} is not there: nothing was ever recorded in it, or it was moved or deleted"
+        )));
     }
     let pool = SqlitePoolOptions::new()
         // Whoever reads it from end to end does so page by page, and each connection has a cache.
