@@ -87,12 +87,7 @@ impl Reach {
     pub async fn target(&self, config: &Config) -> Result<Target> {
         let actor = self.actor();
         let options = app::store_options(config);
-        if !options.path.exists() {
-            bail!(
-                "{} is not there: nothing was ever recorded in it, or it was moved or deleted",
-                options.path.display()
-            );
-        }
+        options.check_there()?;
         match crate::store::sqlite::open(&options).await {
             Ok(store) => {
                 let (terms, rules) = (app::sweep_terms(config), config.rules.path.clone());

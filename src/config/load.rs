@@ -213,7 +213,7 @@ impl Settings {
             Some(Value::Array(_)) if text.trim_start().starts_with('[') => {
                 let Some(list) = list_of(text) else {
                     // It may be a secret, so nothing of it is told.
-                    let problem = "is no list as in the file: [\"new\", \"old\"]";
+                    let problem = "begins like a list, and is none as it would stand in the file";
                     return self.mistake(&place, &format!("{section}.{key}"), problem);
                 };
                 Some(list)

@@ -78,6 +78,17 @@ impl Options {
             migrate: true,
         }
     }
+
+    /// Fails where there is no database: for whoever asks of what was recorded and must not make one.
+    pub fn check_there(&self) -> Result<(), Error> {
+        if self.path.exists() {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "{} is not there: nothing was ever recorded in it, or it was moved or deleted",
+            self.path.display()
+        )))
+    }
 }
 
 /// Opens a database, creating it where there is none.
@@ -119,12 +130,8 @@ pub async fn open(options: &Options) -> Result<Sqlite, Error> {
 
 /// Opens a database for reading alone. A daemon may hold it and go on writing.
 pub async fn open_to_read(options: &Options) -> Result<Reader, Error> {
+    options.check_there()?;
     let path = options.path.display();
-    if !options.path.exists() {
-        return Err(Error::Invalid(format!(
-            "{path} is not there: nothing was ever recorded in it, or it was moved or deleted"
-        )));
-    }
     let pool = SqlitePoolOptions::new()
         // Whoever reads it from end to end does so page by page, and each connection has a cache.
         .max_connections(1)
