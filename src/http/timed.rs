@@ -5,6 +5,7 @@
 //! connections open, and a callback that meets a connection just being closed is lost for good, so
 //! idling must be allowed for long while a slow request must not. Who does not read answers idles, too.
 
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -24,6 +25,13 @@ pub struct Patience {
     pub request: Duration,
     /// Between an answer and the next request.
     pub idle: Duration,
+}
+
+/// Whether what was read broke off because patience was at its end.
+pub(super) fn ran_out(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A stream that fails with [`io::ErrorKind::TimedOut`] when patience is at its end.
@@ -113,6 +121,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http_body_util::{BodyExt, Empty};
+    use hyper::body::{Bytes, Incoming};
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+    use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -128,5 +145,36 @@ mod tests {
         let began = Instant::now();
         let error = stream.write_all(&[0; 17]).await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 9));
+    }
+
+    /// Whether the body of a request is said to have come too slowly, if its client hangs up or waits.
+    async fn body_ran_out(hangs_up: bool) -> bool {
+        let second = Duration::from_secs(1);
+        let patience = Patience { first_byte: second, request: second, idle: second };
+        let (mut client, stream) = duplex(1024);
+        let read = Arc::new(Mutex::new(None));
+        let answering = service_fn(|request: Request<Incoming>| {
+            let read = Arc::clone(&read);
+            async move {
+                let body = request.into_body().collect().await;
+                *read.lock().unwrap() = body.err();
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let stream = TokioIo::new(Timed::new(stream, patience));
+        let connection = http1::Builder::new().serve_connection(stream, answering);
+        client.write_all(b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf").await.unwrap();
+        if hangs_up {
+            client.shutdown().await.unwrap();
+        }
+        let _ = connection.await;
+        let error = read.lock().unwrap().take();
+        ran_out(&error.expect("half a body is none"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_too_slowly_is_told_from_one_that_breaks_off() {
+        assert!(body_ran_out(false).await);
+        assert!(!body_ran_out(true).await);
     }
 }

@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use metrics::Histogram;
 
 use super::alarm::Timeout;
+use super::timed::ran_out;
 use crate::intake::{Intake, Refused};
 use crate::store::Error;
 
@@ -128,18 +129,21 @@ async fn read(webhook: &Webhook, headers: &HeaderMap, body: Incoming) -> Result<
     if announced > webhook.max_body_bytes as u64 {
         return Err(too_large());
     }
+    let too_slow = || {
+        webhook.intake.refused("slow_body");
+        closing(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"))
+    };
     let reading = whole(Limited::new(body, webhook.max_body_bytes));
     match webhook.body_timeout.within(reading).await {
         Some(Ok(body)) => Ok(body),
         Some(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        // After a slow head the connection's patience may end first.
+        Some(Err(error)) if ran_out(error.as_ref()) => Err(too_slow()),
         Some(Err(_)) => {
             webhook.intake.refused("broken_off");
             Err(closing(refuse(StatusCode::BAD_REQUEST, "the body broke off")))
         }
-        None => {
-            webhook.intake.refused("slow_body");
-            Err(closing(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long")))
-        }
+        None => Err(too_slow()),
     }
 }
 

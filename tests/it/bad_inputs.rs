@@ -144,56 +144,67 @@ fn message(seq: usize, with: &BTreeMap<String, Option<String>>) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// Fills in what stands between `<<` and `>>`.
-fn filled(template: &str, message: &[u8], seq: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("<<") {
-        let (word, after) = after.split_once(">>").unwrap();
-        out.extend_from_slice(before.as_bytes());
-        out.extend(word_of(word, message, seq));
-        rest = after;
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out
+/// What stands for the words between `<<` and `>>` in one case.
+struct Words<'a> {
+    /// One second for all of a case, since a signature holds for its time alone.
+    now: i64,
+    message: &'a [u8],
+    seq: usize,
 }
 
-fn word_of(word: &str, message: &[u8], seq: usize) -> Vec<u8> {
-    let time = |offset: &str| {
+impl Words<'_> {
+    fn filled(&self, template: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once("<<") {
+            let (word, after) = after.split_once(">>").unwrap();
+            out.extend_from_slice(before.as_bytes());
+            out.extend(self.word(word));
+            rest = after;
+        }
+        out.extend_from_slice(rest.as_bytes());
+        out
+    }
+    fn word(&self, word: &str) -> Vec<u8> {
+        if let Some((text, times)) = word.split_once(" x ") {
+            return text.repeat(times.parse().unwrap()).into();
+        }
+        if let Some(hex) = word.strip_prefix("bytes ") {
+            return hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+        }
+        if let Some(token) = word.strip_prefix("sign by ") {
+            return sign(token.trim_matches('"'), &self.time("")).into();
+        }
+        match word {
+            "query" => Callbacks::query(SEND).into(),
+            "message" => self.message.to_vec(),
+            "length of message" => self.message.len().to_string().into(),
+            "seq" => self.seq.to_string().into(),
+            "token" => TOKEN.into(),
+            "app" => APP_ID.to_string().into(),
+            _ => match word.split_at(4) {
+                ("time", offset) => self.time(offset).into(),
+                ("sign", offset) => sign(TOKEN, &self.time(offset)).into(),
+                ("SIGN", offset) => sign(TOKEN, &self.time(offset)).to_uppercase().into(),
+                _ => panic!("<<{word}>> means nothing"),
+            },
+        }
+    }
+    fn time(&self, offset: &str) -> String {
         let offset: i64 = if offset.is_empty() { 0 } else { offset.parse().unwrap() };
-        (SystemClock.now().secs() + offset).to_string()
-    };
-    if let Some((text, times)) = word.split_once(" x ") {
-        return text.repeat(times.parse().unwrap()).into();
-    }
-    if let Some(hex) = word.strip_prefix("bytes ") {
-        return hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-    }
-    if let Some(token) = word.strip_prefix("sign by ") {
-        return sign(token.trim_matches('"'), &time("")).into();
-    }
-    match word {
-        "query" => Callbacks::query(SEND).into(),
-        "message" => message.to_vec(),
-        "length of message" => message.len().to_string().into(),
-        "seq" => seq.to_string().into(),
-        "token" => TOKEN.into(),
-        "app" => APP_ID.to_string().into(),
-        _ => match word.split_at(4) {
-            ("time", offset) => time(offset).into(),
-            ("sign", offset) => sign(TOKEN, &time(offset)).into(),
-            ("SIGN", offset) => sign(TOKEN, &time(offset)).to_uppercase().into(),
-            _ => panic!("<<{word}>> means nothing"),
-        },
+        (self.now + offset).to_string()
     }
 }
 
-/// What a case sends, piece by piece.
-fn pieces(case: &Case, seq: usize) -> Vec<Vec<u8>> {
-    let message = filled(&message(seq, &case.with), b"", seq);
-    let fill = |template: &str| filled(template, &message, seq);
+/// What a case sends, piece by piece, and then again and again.
+fn pieces(case: &Case, seq: usize) -> (Vec<Vec<u8>>, Option<Vec<u8>>) {
+    let now = SystemClock.now().secs();
+    let message = Words { now, message: b"", seq }.filled(&message(seq, &case.with));
+    let words = Words { now, message: &message, seq };
+    let fill = |template: &str| words.filled(template);
+    let again = case.again.as_deref().map(fill);
     if let Some(raw) = &case.raw {
-        return raw.iter().map(|piece| fill(piece)).collect();
+        return (raw.iter().map(|piece| fill(piece)).collect(), again);
     }
     let body = case.body.as_deref().map_or_else(|| message.clone(), fill);
     let mut sent = fill(case.line.as_deref().unwrap_or("POST /callback?<<query>>"));
@@ -208,15 +219,14 @@ fn pieces(case: &Case, seq: usize) -> Vec<Vec<u8>> {
     }
     sent.extend_from_slice(b"\r\n");
     sent.extend(body);
-    vec![sent]
+    (vec![sent], again)
 }
 
 /// Sends a case and answers everything that came back until the connection ended.
 async fn exchange(case: &Case, app: &TestApp, seq: usize) -> Vec<u8> {
     let stream = TcpStream::connect(app.app().callback_address()).await.unwrap();
     let (mut from, mut to) = stream.into_split();
-    let pieces = pieces(case, seq);
-    let again = case.again.as_ref().map(|again| filled(again, b"", seq));
+    let (pieces, again) = pieces(case, seq);
     let pause = Duration::from_millis(case.pause_ms.unwrap_or_default());
     let ends = case.ends;
     let writing = tokio::spawn(async move {
@@ -280,7 +290,7 @@ async fn no_bad_input_does_harm() {
     let home = Home::new().await;
     let patient = home.start(&[]).await;
     let other_home = Home::new().await;
-    let hasty = ["server.header_timeout_ms=300", "server.body_timeout_ms=300"];
+    let hasty = ["server.header_timeout_ms=1000", "server.body_timeout_ms=300"];
     let hasty = other_home.start(&hasty).await;
     let mut wrong = Vec::new();
     for (at, case) in catalogue().iter().enumerate() {

@@ -70,11 +70,12 @@ impl Home {
         self.path("quell.toml")
     }
 
+    /// As patient as can be, for machines that stand still for a while.
     fn config_text(&self) -> String {
         let folder = self.folder.path().display();
         let url = self.sim.url();
         format!(
-            "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n\
+            "[server]\nlisten = '127.0.0.1:0'\nanswer_timeout_ms = 1900\n[admin]\nlisten = '127.0.0.1:0'\n\
              [chat]\nsdk_app_id = {APP_ID}\nidentifier = '{ADMIN}'\nsecret_key = '{KEY}'\n\
              base_url = '{url}'\ncallback_token = '{TOKEN}'\n\
              [store]\nurl = 'sqlite:{folder}/quell.db'\n[rules]\npath = '{folder}/rules.yaml'\n"
