@@ -47,16 +47,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for warning in app::warnings(&config) {
         tracing::warn!("{warning}");
     }
-    let runtime = Builder::new_multi_thread().worker_threads(workers()).enable_all().build()?;
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&config))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Threads that answer: one core is left to the thread that writes and to those for what blocks. A
-/// worker for it, too, would have them push each other off the cores, which on two of them cost a tenth
-/// of the CPU time and answered no more.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1))
 }
 
 async fn serve(config: &Config) -> Result<()> {
