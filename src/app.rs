@@ -20,7 +20,7 @@ use crate::backtest::Backtests;
 use crate::chat::client::{Client, ClientOptions};
 use crate::chat::region;
 use crate::chat::verify::{Verifier, VerifierOptions};
-use crate::config::{self, Config, Mistake, RecallMode};
+use crate::config::{self, CALLS_PER_SECOND_AT_CHAT, Config, Mistake, RecallMode};
 use crate::http::listener::{self, Limits, Listener};
 use crate::http::tls::{self, Certificate};
 use crate::http::{
@@ -108,14 +108,14 @@ pub fn mistakes(config: &Config) -> Vec<Mistake> {
     mistakes
 }
 
-/// Everything that is wrong with the files that a daemon starts with, each as the daemon would say it,
-/// and what is doubtful about its rules.
+/// Everything that is wrong with the files that a daemon starts with, and what is doubtful about its
+/// rules.
 #[must_use]
 pub fn files(config: &Config) -> (Vec<String>, Vec<String>) {
     let (mut wrong, mut doubtful) = (Vec::new(), Vec::new());
     match rules::load(&config.rules.path) {
         Ok(loaded) => doubtful.extend(loaded.warnings.iter().map(ToString::to_string)),
-        Err(error) => wrong.push(BadRules(error).to_string()),
+        Err(error) => wrong.extend(error.mistakes.iter().map(ToString::to_string)),
     }
     let (server, admin) = (&config.server, &config.admin);
     let pairs =
@@ -144,7 +144,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             "chat.base_url: {host} is none of the provider's hosts; the credential is sent there"
         ));
     }
-    if config.recall.calls_per_second > 190 {
+    if (191..=CALLS_PER_SECOND_AT_CHAT).contains(&config.recall.calls_per_second) {
         warnings.push(
             "recall.calls_per_second: above 190, network jitter can make Chat see more than 200 \
              calls in a second"

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Subcommand;
 use toml::Table;
 
+use super::output;
 use super::settings::{self, Settings};
-use super::{BAD_CONFIG, output};
 use crate::app;
 
 /// Check the configuration, or show what holds
@@ -42,26 +42,26 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn check(settings: &Settings) -> ExitCode {
-    let loaded = match settings.load() {
-        Ok(loaded) => loaded,
+    let (loaded, mistakes) = match settings.examine() {
+        Ok(examined) => examined,
         Err(code) => return code,
     };
-    let complete = settings::complete(&loaded);
+    let code = settings::tell(&mistakes);
     let (wrong, doubtful) = app::files(&loaded.config);
     for warning in app::warnings(&loaded.config) {
         output::note(format_args!("warning: {warning}"));
     }
-    for told in doubtful.iter().chain(&wrong) {
-        output::note(told);
+    for warning in &doubtful {
+        output::note(format_args!("warning: {warning}"));
     }
-    match complete {
-        Err(code) => code,
-        Ok(()) if !wrong.is_empty() => ExitCode::from(BAD_CONFIG),
-        Ok(()) => {
-            output::note("the configuration is fine");
-            ExitCode::SUCCESS
-        }
+    for mistake in &wrong {
+        output::note(format_args!("error: {mistake}"));
     }
+    if !mistakes.is_empty() || !wrong.is_empty() {
+        return code;
+    }
+    output::note("the configuration is fine");
+    ExitCode::SUCCESS
 }
 
 fn print(settings: &Settings) -> Result<ExitCode> {

@@ -159,7 +159,24 @@ fn change(args: &ChangeArgs, change: JobChange) -> Result<ExitCode> {
         let target = args.reach.target(&loaded.config).await?;
         let changed = target.change_jobs(change, &which).await?;
         target.close().await;
-        output::note(format_args!("{}: {changed} jobs", change.as_str()));
+        output::note(done(change, changed, args.jobs.len()));
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What was changed of the jobs that were meant, by number or otherwise.
+fn done(change: JobChange, changed: u64, named: usize) -> String {
+    let fit = match change {
+        JobChange::Retry => "dead or refused",
+        JobChange::Release => "held",
+        JobChange::Hold => "waiting or in a call",
+        JobChange::Cancel => "waiting, held or in a call",
+    };
+    let jobs = if changed == 1 { "job" } else { "jobs" };
+    let told = format!("{}: {changed} {jobs}", change.as_str());
+    match changed {
+        0 => format!("{told}: none of those is {fit}"),
+        _ if changed < named as u64 => format!("{told}: no other of those is {fit}"),
+        _ => told,
+    }
 }

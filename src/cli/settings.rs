@@ -1,5 +1,6 @@
 //! `--config` and `--set`, for every command that needs the configuration.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,6 +22,38 @@ pub struct Settings {
 impl Settings {
     /// Reads the configuration; mistakes are told and become the exit code.
     pub fn load(&self) -> Result<Loaded, ExitCode> {
+        self.read().map_err(|error| tell(&error.mistakes))
+    }
+
+    /// Reads the configuration and refuses one that a daemon could not start with.
+    pub fn load_complete(&self) -> Result<Config, ExitCode> {
+        let (loaded, mistakes) = self.examine()?;
+        if mistakes.is_empty() { Ok(loaded.config) } else { Err(tell(&mistakes)) }
+    }
+
+    /// What holds, with every mistake a daemon could not start with; a file that cannot be read at all is
+    /// told and becomes the exit code.
+    pub fn examine(&self) -> Result<(Loaded, Vec<Mistake>), ExitCode> {
+        let (loaded, mut mistakes) = match self.read() {
+            Ok(loaded) => (loaded, Vec::new()),
+            Err(config::Error { mistakes, rest: Some(rest) }) => (*rest, mistakes),
+            Err(error) => return Err(tell(&error.mistakes)),
+        };
+        let unread: HashSet<_> = mistakes
+            .iter()
+            .map(|mistake| mistake.key.trim_end_matches("_file").to_owned())
+            .collect();
+        for mut mistake in crate::app::mistakes(&loaded.config) {
+            // Of a key that could not be read only that is known.
+            if !unread.contains(&mistake.key) {
+                mistake.place = loaded.sources.get(&mistake.key).cloned().unwrap_or_default();
+                mistakes.push(mistake);
+            }
+        }
+        Ok((loaded, mistakes))
+    }
+
+    fn read(&self) -> Result<Loaded, config::Error> {
         for key in config::secrets_among(&self.set) {
             output::note(format_args!(
                 "warning: {key} is given by --set, so that everybody on this machine can read it in \
@@ -28,26 +61,7 @@ impl Settings {
             ));
         }
         config::load(self.config.as_deref(), &Overrides::from_process(self.set.clone()))
-            .map_err(|config::Error(mistakes)| tell(&mistakes))
     }
-
-    /// Reads the configuration and refuses one that a daemon could not start with.
-    pub fn load_complete(&self) -> Result<Config, ExitCode> {
-        let loaded = self.load()?;
-        complete(&loaded).map(|()| loaded.config)
-    }
-}
-
-/// Tells what a daemon could not start with; the exit code where there is any of it.
-pub fn complete(loaded: &Loaded) -> Result<(), ExitCode> {
-    let mut mistakes = crate::app::mistakes(&loaded.config);
-    if mistakes.is_empty() {
-        return Ok(());
-    }
-    for mistake in &mut mistakes {
-        mistake.place = loaded.sources.get(&mistake.key).cloned().unwrap_or_default();
-    }
-    Err(tell(&mistakes))
 }
 
 /// One `--set`, as far as its form goes: what it names is looked up with everything else.
@@ -57,7 +71,7 @@ fn assignment(text: &str) -> Result<String, String> {
 }
 
 /// Tells mistakes; answers the exit code that they mean.
-fn tell(mistakes: &[Mistake]) -> ExitCode {
+pub fn tell(mistakes: &[Mistake]) -> ExitCode {
     for mistake in mistakes {
         output::note(format_args!("error: {mistake}"));
     }

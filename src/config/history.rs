@@ -32,7 +32,7 @@ impl Default for History {
 impl History {
     pub(super) fn check(&self, found: &mut Vec<Mistake>) {
         require(
-            (1..=super::recall::CALLS_PER_SECOND_AT_CHAT).contains(&self.calls_per_second),
+            (1..=super::CALLS_PER_SECOND_AT_CHAT).contains(&self.calls_per_second),
             "history.calls_per_second",
             "must lie between 1 and 200, the most that Chat allows",
             found,

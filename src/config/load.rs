@@ -21,6 +21,9 @@ const SECRET_KEYS: [&str; 6] = [
     "notify.secret",
 ];
 
+/// Stands beside mistakes for a secret that cannot be read, lest it be missed elsewhere, too.
+const UNREAD: &str = "(a secret that could not be read)";
+
 /// What the caller adds to the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -79,8 +82,13 @@ impl fmt::Display for Mistake {
 
 /// The configuration cannot be used. Displays every mistake, one a line.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Error(pub Vec<Mistake>);
+#[error("{}", .mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Error {
+    pub mistakes: Vec<Mistake>,
+    /// What holds beside the mistakes, so that all that is wrong can be told at once; `None` where they
+    /// are about more than single keys.
+    pub rest: Option<Box<Loaded>>,
+}
 
 /// Reads the configuration. A named file must be there; without a name `quell.toml` in the working
 /// folder is tried, then `/etc/quell/quell.toml`, then the defaults stand alone.
@@ -316,13 +324,27 @@ impl Settings {
                 keys.insert(key, value);
             }
         }
-        if !self.mistakes.is_empty() {
-            return Err(Error(self.mistakes));
+        let mut mistakes = self.mistakes;
+        for mistake in &mistakes {
+            if let Some((section, key)) = mistaken_secret(mistake) {
+                let keys = merged.entry(section).or_insert_with(|| Value::Table(Table::new()));
+                if let Some(keys) = keys.as_table_mut() {
+                    keys.entry(key).or_insert_with(|| UNREAD.into());
+                }
+            }
         }
-        let config = merged
-            .try_into()
-            .map_err(|error| Error(vec![Mistake::of("", error.message().to_owned())]))?;
-        Ok(Loaded { config, path, sources })
+        let loaded = match merged.try_into() {
+            Ok(config) => Loaded { config, path, sources },
+            Err(error) => {
+                mistakes.push(Mistake::of("", error.message()));
+                return Err(Error { mistakes, rest: None });
+            }
+        };
+        if mistakes.is_empty() {
+            return Ok(loaded);
+        }
+        let of_keys = mistakes.iter().all(|mistake| !mistake.key.is_empty());
+        Err(Error { mistakes, rest: of_keys.then(|| Box::new(loaded)) })
     }
 }
 
@@ -344,6 +366,12 @@ fn source_rank(place: &str) -> u8 {
 pub fn secrets_among(flags: &[String]) -> impl Iterator<Item = &str> {
     let keys = flags.iter().filter_map(|flag| flag.split_once('=')).map(|(key, _)| key.trim());
     keys.filter(|key| SECRET_KEYS.contains(key))
+}
+
+/// Section and key of a secret that is given, but not so that it can be read.
+fn mistaken_secret(mistake: &Mistake) -> Option<(&str, &str)> {
+    let key = mistake.key.trim_end_matches("_file");
+    SECRET_KEYS.contains(&key).then(|| key.split_once('.'))?
 }
 
 fn is_secret(section: &str, key: &str) -> bool {

@@ -29,7 +29,7 @@ pub use history::History;
 pub use load::{Error, Loaded, Mistake, Overrides, load, load_str, secrets_among};
 pub use log::{Log, LogFormat};
 pub use notify::Notify;
-pub use recall::{Recall, RecallMode};
+pub use recall::{CALLS_PER_SECOND_AT_CHAT, Recall, RecallMode};
 pub use retention::{Retention, StoreText};
 pub use rules::Rules;
 pub use secret::{Secret, Secrets};

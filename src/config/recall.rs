@@ -29,7 +29,7 @@ pub struct Recall {
 
 /// What Chat allows for each command and application, in calls a second (chat-api page "rest-intro":
 /// the default for every API used here).
-pub(super) const CALLS_PER_SECOND_AT_CHAT: u32 = 200;
+pub const CALLS_PER_SECOND_AT_CHAT: u32 = 200;
 
 /// Sequences in one call of `group_msg_recall` (page "recall").
 pub(super) const SEQUENCES_PER_CALL: usize = 10;

@@ -84,7 +84,12 @@ impl fmt::Display for Many<'_> {
 impl LoadError {
     /// The file could not even be read.
     pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
-        Self { mistakes: vec![whole_file(&file.display().to_string(), &format!("{error}"))] }
+        Self {
+            mistakes: vec![whole_file(
+                &file.display().to_string(),
+                &format!("cannot be read: {error}"),
+            )],
+        }
     }
 }
 

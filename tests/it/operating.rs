@@ -304,7 +304,9 @@ async fn the_commands_work_with_and_without_a_daemon() {
     assert_eq!((&rows[0]["state"], &rows[0]["group_id"]), (&json!("pending"), &json!("a \" b")));
     app.stop().await;
     let (code, _, said) = run(&["jobs", "hold", "--group", "a \" b"]).await;
-    assert_eq!((code, said.trim()), (Some(0), "hold: 1 jobs"));
+    assert_eq!((code, said.trim()), (Some(0), "hold: 1 job"));
+    let (code, _, said) = run(&["jobs", "retry", "1", "9999"]).await;
+    assert_eq!((code, said.trim()), (Some(0), "retry: 0 jobs: none of those is dead or refused"));
     let (_, shown, _) = run(&["jobs", "list", "--state", "held"]).await;
     assert!(shown.contains("held by") && shown.contains("a \" b"), "{shown}");
     let (code, ..) = run(&["jobs", "release"]).await;

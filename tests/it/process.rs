@@ -238,6 +238,25 @@ async fn what_a_daemon_would_refuse_is_refused_by_the_check() {
     for named in ["recall.batch_size", "broken.yaml:4:", "/no/such.pem"] {
         assert!(said.contains(named), "{named}: {said}");
     }
+    // And with what cannot be read at all, of which nothing else is told.
+    all.extend(
+        ["chat.callback_token_file=/no/such.token", "recall.calls_per_second=fast"].map(Into::into),
+    );
+    all.extend(["server.lisen=here", "server.listen=0.0.0.0:80"].map(Into::into));
+    let (code, _, said) = run(&["config", "check"], &all).await;
+    assert_eq!(code, Some(78));
+    for named in [
+        "recall.batch_size",
+        "broken.yaml:4:",
+        "/no/such.pem",
+        "/no/such.token",
+        "calls_per_second",
+        "server.lisen: unknown key; did you mean listen?",
+    ] {
+        assert!(said.contains(named), "{named}: {said}");
+    }
+    assert_eq!(said.matches("callback_token").count(), 1, "{said}");
+    assert_eq!(said.matches("calls_per_second").count(), 1, "{said}");
 }
 
 #[tokio::test]

@@ -100,7 +100,10 @@ proptest! {
         for text in [lines.join("\n"), junk] {
             match config::load_str("some.toml", &text, &Overrides::default()) {
                 Ok(loaded) => drop(loaded.config.mistakes()),
-                Err(error) => prop_assert!(error.0.iter().all(|mistake| !mistake.to_string().is_empty())),
+                Err(error) => {
+                    prop_assert!(error.mistakes.iter().all(|mistake| !mistake.to_string().is_empty()));
+                    drop(error.rest.map(|rest| rest.config.mistakes()));
+                }
             }
         }
     }
