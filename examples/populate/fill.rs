@@ -186,11 +186,13 @@ pub(crate) async fn fill(file: &Path, messages: u64) -> Result<()> {
             eprintln!("{done} messages, {:.0} s", began.elapsed().as_secs_f64());
         }
     }
-    // Else whoever opens it next would have to remember the keys of all messages.
+    // Else whoever opens it next would have to remember the keys of all messages, and to look through all
+    // of them for gaps: as if a daemon had never kept this database.
     let keys = "insert into message_keys (conversation_id, msg_seq, message_id)
         select conversation_id, msg_seq, message_id from messages order by conversation_id, msg_seq";
     let filed = "insert or replace into meta (name, value)
-        select 'keys_filed_through', max(message_id) from messages";
+        select name.column1, (select max(message_id) from messages)
+        from (values ('keys_filed_through'), ('gaps_checkpoint')) as name";
     for sql in [keys, filed, "analyze", "pragma wal_checkpoint(truncate)"] {
         sqlx::query(sql).execute(&mut connection).await?;
     }
