@@ -224,9 +224,9 @@ fn pieces(case: &Case, seq: usize) -> (Vec<Vec<u8>>, Option<Vec<u8>>) {
 
 /// Sends a case and answers everything that came back until the connection ended.
 async fn exchange(case: &Case, app: &TestApp, seq: usize) -> Vec<u8> {
+    let (pieces, again) = pieces(case, seq);
     let stream = TcpStream::connect(app.app().callback_address()).await.unwrap();
     let (mut from, mut to) = stream.into_split();
-    let (pieces, again) = pieces(case, seq);
     let pause = Duration::from_millis(case.pause_ms.unwrap_or_default());
     let ends = case.ends;
     let writing = tokio::spawn(async move {

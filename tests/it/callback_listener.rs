@@ -205,7 +205,7 @@ async fn connections_beyond_the_cap_wait_for_room() {
 #[tokio::test]
 async fn slow_clients_are_cut_off_and_idle_ones_are_not() {
     let home = Home::new().await;
-    let set = ["server.header_timeout_ms=150", "server.body_timeout_ms=100"];
+    let set = ["server.header_timeout_ms=600", "server.body_timeout_ms=100"];
     let app = home.start(&set).await;
     let connect = || tokio::net::TcpStream::connect(app.app().callback_address());
     let ends = |mut stream: tokio::net::TcpStream| async move {
@@ -237,10 +237,27 @@ async fn slow_clients_are_cut_off_and_idle_ones_are_not() {
         kept.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer, b"HTTP/1.1 200 OK");
         let mut rest = [0; 1024];
-        let idle = tokio::time::timeout(Duration::from_millis(600), async {
+        let idle = tokio::time::timeout(Duration::from_millis(1200), async {
             while kept.read(&mut rest).await.unwrap() > 0 {}
         });
         assert!(idle.await.is_err(), "the connection was closed while idle");
     }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_body_behind_a_slow_head_is_told_why() {
+    let home = Home::new().await;
+    let app = home.start(&["server.header_timeout_ms=1000", "server.body_timeout_ms=2500"]).await;
+    let mut stream = tokio::net::TcpStream::connect(app.app().callback_address()).await.unwrap();
+    let line = format!("POST /callback?{} HTTP/1.1\r\n", Callbacks::query(SEND));
+    stream.write_all(line.as_bytes()).await.unwrap();
+    // The body still has its time when that of both together is over.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    stream.write_all(b"Host: x\r\nContent-Length: 100\r\n\r\n{").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     app.stop().await;
 }

@@ -175,7 +175,7 @@ async fn say_bad(app: &TestApp, seq: u64) -> u16 {
 
 /// A daemon where one more message trips the rule `bait`, while no recall leaves.
 async fn about_to_trip(home: &Home) -> TestApp {
-    let set = ["guard.trip_min_senders=5", "server.answer_timeout_ms=100", "history.repair=false"];
+    let set = ["guard.trip_min_senders=5", "server.answer_timeout_ms=1000", "history.repair=false"];
     let app = home.start(&set).await;
     app.app().store().set_paused(&By::new("ada", SystemClock.now()), true).await.unwrap();
     app.app().worker().pause(true);

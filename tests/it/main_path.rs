@@ -312,10 +312,13 @@ async fn a_chat_that_takes_less_slows_it_down_and_loses_nothing() {
     let home = Home::new().await;
     home.sim.set_faults(Faults { calls_per_second: 40, ..Faults::default() });
     let app = home.start(&[]).await;
+    // All wait before the first call, however slowly they come in.
+    app.app().worker().pause(true);
     for group in 0..120 {
         assert_eq!(app.callbacks.say(&format!("g{group}"), 1, "bad").await, 200);
     }
     let mut worker = app.app().worker().watch();
+    app.app().worker().pause(false);
     worker.wait_for(|status| status.rate < 190).await.unwrap();
     app.drain().await;
     assert_eq!(home.sim.recalled().len(), 120);

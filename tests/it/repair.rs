@@ -14,6 +14,8 @@ use super::support::daemon::{Home, TOKEN, TestApp, quell, shown};
 use super::support::{ADMIN, APP_ID, KEY};
 
 const QUICK: [&str; 2] = ["history.grace_ms=50", "history.probe_after_seconds=1"];
+/// The same without probes: what is found, the gaps show.
+const UNPROBED: [&str; 2] = ["history.grace_ms=50", "history.probe_after_seconds=3600"];
 
 /// A daemon, and a simulated Chat that calls it back.
 struct Scene {
@@ -174,7 +176,7 @@ async fn a_lost_last_message_is_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_callback_raises_no_alarm() {
-    let scene = Scene::new().await;
+    let scene = Scene::with(&UNPROBED).await;
     let group = scene.group("g", "Public");
     scene.say(&group, "one");
     scene.until_stored(1).await;
@@ -215,7 +217,7 @@ async fn a_group_without_history_is_told_of_honestly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_while_nobody_listened_is_pulled_after_the_start() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::with(&UNPROBED).await;
     let (busy, quiet) = (scene.group("busy", "Public"), scene.group("quiet", "Public"));
     scene.say(&busy, "hello");
     scene.say(&quiet, "hello");
@@ -225,7 +227,7 @@ async fn what_was_missed_while_nobody_listened_is_pulled_after_the_start() {
         scene.whisper(&busy, if n == 17 { "bad" } else { "fine" });
     }
     let last = scene.whisper(&quiet, "bad");
-    scene.start(&QUICK).await;
+    scene.start(&UNPROBED).await;
     scene.until_recalled(&busy, 19).await;
     scene.until_recalled(&quiet, last).await;
     scene.until_gaps(&["busy 2-36 filled: message", "quiet 2-2 filled: message"]).await;
@@ -325,7 +327,7 @@ async fn a_sequence_that_was_never_given_out_does_not_blind_the_account() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_history_is_asked_again() {
-    let scene = Scene::new().await;
+    let scene = Scene::with(&UNPROBED).await;
     let group = scene.group("g", "Public");
     scene.say(&group, "one");
     scene.until_stored(1).await;

@@ -49,7 +49,7 @@ async fn a_connection_breaks_before_or_after_the_deed() {
 async fn a_hanging_call_was_done() {
     let sim = with(Faults { hang: 1.0, ..always() }).await;
     let mut options = ClientOptions::new(&sim.url(), APP_ID, ADMIN, KEY.into());
-    options.timeout = Duration::from_millis(200);
+    options.timeout = Duration::from_secs(1);
     let called = recall(&support::client_with(options), "g", &[1]).await;
     assert_eq!(called, CallResult::Unclear { why: Unclear::TimedOut, http_status: None });
     assert_eq!(sim.recalled().len(), 1);

@@ -75,7 +75,8 @@ async fn callbacks_that_are_kept_back_or_repeated_are_in_the_books() {
 
 #[tokio::test]
 async fn nobody_at_the_other_end_is_no_acknowledgement() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // An address of its own: nobody else is given the port that is let go of.
+    let listener = tokio::net::TcpListener::bind("127.0.0.3:0").await.unwrap();
     let url = format!("http://{}/callback", listener.local_addr().unwrap());
     drop(listener);
     let sim = sim().await;

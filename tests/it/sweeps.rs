@@ -262,8 +262,9 @@ async fn nonsense_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_plans_asks_and_applies() {
     let home = Home::new().await;
-    // The command must find the daemon, so its port has to be known beforehand.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // The command must find the daemon, so its port has to be known beforehand; nobody else is given one
+    // of this address.
+    let free = std::net::TcpListener::bind("127.0.0.5:0").unwrap().local_addr().unwrap();
     let set = format!("admin.listen={free}");
     let run = async |words: &[&str]| {
         let mut args = vec!["recall"];

@@ -112,7 +112,9 @@ pub(crate) async fn prove(binary: &Path, lossy: Duration, silent: Duration) -> R
 async fn run(binary: &Path, repair: bool, lossy: Duration, silent: Duration) -> Result<Run> {
     let bed = Bed::new(false).await?;
     let switch = format!("history.repair={repair}");
-    let settings = [switch.as_str(), "history.probe_after_seconds=5"];
+    // Room for jitter on the way to where calls are counted, as the rate of recalls has it.
+    let rate = "history.calls_per_second=45";
+    let settings = [switch.as_str(), rate, "history.probe_after_seconds=5"];
     let daemon = bed.spawn_with(binary, &settings).await?;
     let target = CallbackTarget {
         url: format!("http://{}/callback", daemon.callbacks),
