@@ -11,6 +11,9 @@ fuzz_target!(|text: &str| {
         Ok(loaded) => {
             let _ = loaded.config.mistakes();
         }
-        Err(error) => assert!(!error.to_string().is_empty()),
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            let _ = error.rest.map(|rest| rest.config.mistakes());
+        }
     }
 });

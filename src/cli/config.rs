@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Subcommand;
 use toml::Table;
 
-use super::output;
 use super::settings::{self, Settings};
+use super::{BAD_CONFIG, output};
 use crate::app;
 
 /// Check the configuration, or show what holds
@@ -46,7 +46,7 @@ fn check(settings: &Settings) -> ExitCode {
         Ok(examined) => examined,
         Err(code) => return code,
     };
-    let code = settings::tell(&mistakes);
+    settings::tell(&mistakes);
     let (wrong, doubtful) = app::files(&loaded.config);
     for warning in app::warnings(&loaded.config) {
         output::note(format_args!("warning: {warning}"));
@@ -58,7 +58,7 @@ fn check(settings: &Settings) -> ExitCode {
         output::note(format_args!("error: {mistake}"));
     }
     if !mistakes.is_empty() || !wrong.is_empty() {
-        return code;
+        return ExitCode::from(BAD_CONFIG);
     }
     output::note("the configuration is fine");
     ExitCode::SUCCESS

@@ -1,5 +1,6 @@
 //! `quell jobs`: the recall queue.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -159,7 +160,8 @@ fn change(args: &ChangeArgs, change: JobChange) -> Result<ExitCode> {
         let target = args.reach.target(&loaded.config).await?;
         let changed = target.change_jobs(change, &which).await?;
         target.close().await;
-        output::note(done(change, changed, args.jobs.len()));
+        let named: HashSet<_> = args.jobs.iter().collect();
+        output::note(done(change, changed, named.len()));
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -167,10 +169,10 @@ fn change(args: &ChangeArgs, change: JobChange) -> Result<ExitCode> {
 /// What was changed of the jobs that were meant, by number or otherwise.
 fn done(change: JobChange, changed: u64, named: usize) -> String {
     let fit = match change {
-        JobChange::Retry => "dead or refused",
+        JobChange::Retry => "dead or refused, with no other job for its message",
         JobChange::Release => "held",
-        JobChange::Hold => "waiting or in a call",
-        JobChange::Cancel => "waiting, held or in a call",
+        JobChange::Hold => "waiting, or in a call and not to be held already",
+        JobChange::Cancel => "waiting, held, or in a call and not to end already",
     };
     let jobs = if changed == 1 { "job" } else { "jobs" };
     let told = format!("{}: {changed} {jobs}", change.as_str());

@@ -31,18 +31,16 @@ impl Settings {
         if mistakes.is_empty() { Ok(loaded.config) } else { Err(tell(&mistakes)) }
     }
 
-    /// What holds, with every mistake a daemon could not start with; a file that cannot be read at all is
-    /// told and becomes the exit code.
+    /// What holds, with every mistake that a daemon could not start with; a file that is no TOML is told
+    /// and becomes the exit code.
     pub fn examine(&self) -> Result<(Loaded, Vec<Mistake>), ExitCode> {
         let (loaded, mut mistakes) = match self.read() {
             Ok(loaded) => (loaded, Vec::new()),
             Err(config::Error { mistakes, rest: Some(rest) }) => (*rest, mistakes),
             Err(error) => return Err(tell(&error.mistakes)),
         };
-        let unread: HashSet<_> = mistakes
-            .iter()
-            .map(|mistake| mistake.key.trim_end_matches("_file").to_owned())
-            .collect();
+        let unread: HashSet<_> =
+            mistakes.iter().map(|mistake| mistake.about().to_owned()).collect();
         for mut mistake in crate::app::mistakes(&loaded.config) {
             // Of a key that could not be read only that is known.
             if !unread.contains(&mistake.key) {

@@ -69,6 +69,12 @@ impl Mistake {
     pub(super) fn of(key: &str, problem: impl Into<String>) -> Self {
         Self { key: key.into(), problem: problem.into(), place: String::new() }
     }
+
+    /// The key that it is about, also where that was to be read from a file.
+    #[must_use]
+    pub fn about(&self) -> &str {
+        self.key.strip_suffix("_file").unwrap_or(&self.key)
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -85,8 +91,8 @@ impl fmt::Display for Mistake {
 #[error("{}", .mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Error {
     pub mistakes: Vec<Mistake>,
-    /// What holds beside the mistakes, so that all that is wrong can be told at once; `None` where they
-    /// are about more than single keys.
+    /// What holds beside the mistakes, only to be examined so that all that is wrong can be told at once;
+    /// `None` where the file could not be read.
     pub rest: Option<Box<Loaded>>,
 }
 
@@ -132,12 +138,14 @@ struct Settings {
     known: Table,
     found: Vec<Setting>,
     mistakes: Vec<Mistake>,
+    /// The file could not be read, so that what it says is not known.
+    unread: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let known = Table::try_from(Config::default()).expect("the defaults are plain values");
-        Self { known, found: Vec::new(), mistakes: Vec::new() }
+        Self { known, found: Vec::new(), mistakes: Vec::new(), unread: false }
     }
 }
 
@@ -146,7 +154,10 @@ impl Settings {
         let name = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => self.add_document(&name, &text),
-            Err(error) => self.mistake(&name, "", format!("cannot be read: {error}")),
+            Err(error) => {
+                self.unread = true;
+                self.mistake(&name, "", format!("cannot be read: {error}"));
+            }
         }
     }
 
@@ -155,6 +166,7 @@ impl Settings {
             Ok(document) => document.into_inner(),
             Err(error) => {
                 let place = place_of(name, text, error.span().map_or(0, |span| span.start));
+                self.unread = true;
                 return self.mistake(&place, "", error.message());
             }
         };
@@ -310,8 +322,14 @@ impl Settings {
             last.insert((setting.section.clone(), setting.key.clone()), setting);
         }
         for Setting { section, key, value, in_file, place } in last.into_values() {
+            let several = (section.as_str(), key.as_str()) == ("chat", "callback_token");
             let value = match in_file.then(|| read_secret(&value)) {
                 None => value,
+                Some(Ok(Value::Array(_))) if !several => {
+                    let problem = "has more than one line, which only callback tokens may have";
+                    self.mistake(&place, &format!("{section}.{key}_file"), problem);
+                    continue;
+                }
                 Some(Ok(value)) => value,
                 Some(Err(problem)) => {
                     self.mistake(&place, &format!("{section}.{key}_file"), problem);
@@ -343,8 +361,7 @@ impl Settings {
         if mistakes.is_empty() {
             return Ok(loaded);
         }
-        let of_keys = mistakes.iter().all(|mistake| !mistake.key.is_empty());
-        Err(Error { mistakes, rest: of_keys.then(|| Box::new(loaded)) })
+        Err(Error { mistakes, rest: (!self.unread).then(|| Box::new(loaded)) })
     }
 }
 
@@ -370,7 +387,7 @@ pub fn secrets_among(flags: &[String]) -> impl Iterator<Item = &str> {
 
 /// Section and key of a secret that is given, but not so that it can be read.
 fn mistaken_secret(mistake: &Mistake) -> Option<(&str, &str)> {
-    let key = mistake.key.trim_end_matches("_file");
+    let key = mistake.about();
     SECRET_KEYS.contains(&key).then(|| key.split_once('.'))?
 }
 

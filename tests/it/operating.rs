@@ -275,8 +275,9 @@ async fn tokens_and_foreign_pages_are_told_apart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_work_with_and_without_a_daemon() {
     let home = Home::new().await;
-    // The commands must find the daemon, so its port has to be known beforehand.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // The commands must find the daemon, so its port has to be known beforehand; nobody else is given one
+    // of this address.
+    let free = std::net::TcpListener::bind("127.0.0.4:0").unwrap().local_addr().unwrap();
     let config = home.config_path();
     let set = format!("admin.listen={free}");
     let run = |words: &'static [&'static str]| {
@@ -306,7 +307,8 @@ async fn the_commands_work_with_and_without_a_daemon() {
     let (code, _, said) = run(&["jobs", "hold", "--group", "a \" b"]).await;
     assert_eq!((code, said.trim()), (Some(0), "hold: 1 job"));
     let (code, _, said) = run(&["jobs", "retry", "1", "9999"]).await;
-    assert_eq!((code, said.trim()), (Some(0), "retry: 0 jobs: none of those is dead or refused"));
+    assert_eq!(code, Some(0));
+    assert!(said.starts_with("retry: 0 jobs: none of those is dead or refused"), "{said}");
     let (_, shown, _) = run(&["jobs", "list", "--state", "held"]).await;
     assert!(shown.contains("held by") && shown.contains("a \" b"), "{shown}");
     let (code, ..) = run(&["jobs", "release"]).await;

@@ -238,7 +238,7 @@ async fn what_a_daemon_would_refuse_is_refused_by_the_check() {
     for named in ["recall.batch_size", "broken.yaml:4:", "/no/such.pem"] {
         assert!(said.contains(named), "{named}: {said}");
     }
-    // And with what cannot be read at all, of which nothing else is told.
+    // And with what cannot be read at all; of that key nothing else is told.
     all.extend(
         ["chat.callback_token_file=/no/such.token", "recall.calls_per_second=fast"].map(Into::into),
     );

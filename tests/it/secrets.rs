@@ -112,6 +112,13 @@ async fn the_configuration_is_checked_and_printed_without_secrets() {
             vec![file.as_str(), "recall.batch_size=11", "admin.token=canary-token"],
             vec!["admin.token=canary-twin", "admin.read_token=canary-twin"],
             vec!["chat.secret_key_file=/no/such/file", "chat.secret_kye=canary-key"],
+            vec![
+                "notify.secret_file=/no/such/file",
+                "notify.url=http://canary-url",
+                "admin.token=canary-a",
+            ],
+            // A key alone has no use for the lines of two.
+            vec![&file.replace("callback_token", "secret_key")],
         ] {
             let mut args = vec!["config", command, "--config", config];
             for set in &set {
